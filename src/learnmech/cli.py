@@ -1,0 +1,235 @@
+"""The command line: ``learnmech list | run | check | scorecard``.
+
+Exit codes: 0 all is well, 1 a verdict fails, 2 an error or an unknown chapter.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from learnmech.compare.ledger import FAILS, Ledger, load_ledger, load_ledgers, unmoved
+from learnmech.compare.record import load_record, share_used
+from learnmech.compare.reproducibility import find_root
+from learnmech.compare.scorecard import claim_words, scorecard_rows, totals_words
+
+if TYPE_CHECKING:
+    from learnmech.compare.notebooks import ChapterFiles
+
+__all__ = ["main"]
+
+_VERDICT_FAILS = 1
+_ERROR = 2
+
+T = TypeVar("T")
+
+
+def _stop(sentence: str) -> click.exceptions.Exit:
+    click.echo(f"learnmech: {sentence}", err=True)
+    return click.exceptions.Exit(_ERROR)
+
+
+def _root() -> Path:
+    root = find_root()
+    if root is None:
+        raise _stop(
+            "no book here; change into a checkout of Learning Mechanics, Measured (a folder with "
+            "_toc.yml and notebooks/) and try again"
+        )
+    return root
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
+    try:
+        from learnmech.compare.notebooks import find_chapters  # noqa: PLC0415 - needs the extra
+    except ImportError as error:
+        raise _stop(
+            f"running chapters needs the book's packages ({error.name} is missing); install them "
+            "with 'pip install -c constraints.txt -e .[book]'"
+        ) from None
+    found = {files.slug: files for files in find_chapters(root)}
+    if not names:
+        return list(found.values())
+    chosen = []
+    for name in names:
+        if name not in found:
+            near = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
+            raise _stop(f"no chapter is called '{name}'; the nearest are: {', '.join(near)}")
+        chosen.append(found[name])
+    return chosen
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="learnmech")
+def main() -> None:
+    """Learning Mechanics, Measured: run the book's chapters and read their verdicts."""
+
+
+@main.command("list")
+def list_chapters() -> None:
+    """List chapters with their pillar, verdicts and CPU seconds."""
+    root = _root()
+    seconds = load_record(root).get("times", {}).get("cpu_seconds", {})
+    table = Table(box=None, header_style="bold")
+    for column, justify in (("chapter", "left"), ("pillar", "left"), ("claims", "right"),
+                            ("limits", "right"), ("CPU seconds", "right")):  # fmt: skip
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for files in _chapters(root, ()):
+        ledger = load_ledger(files.ledger) if files.ledger.is_file() else None
+        counts = [len(ledger.of_kind(k)) if ledger else "-" for k in ("claim", "limit")]
+        took = seconds.get(files.slug)
+        time = f"{took:.0f}" if took is not None else "-"
+        table.add_row(files.slug, files.pillar, *map(str, counts), time)
+    _console().print(table)
+
+
+@contextmanager
+def _progress(chapters: Sequence[ChapterFiles]) -> Iterator[Callable[[str], Any]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("cell {task.completed:.0f} of {task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks = {files.slug: bars.add_task(files.slug, total=1) for files in chapters}
+
+        def reporter(slug: str) -> Callable[[int, int], None]:
+            return lambda begun, total: bars.update(tasks[slug], completed=begun + 1, total=total)
+
+        yield reporter
+
+
+def _for_each(
+    chapters: Sequence[ChapterFiles], jobs: int, work: Callable[[ChapterFiles, Any], T]
+) -> list[tuple[ChapterFiles, T | Exception]]:
+    """Do the work for every chapter, ``jobs`` at a time; failures are returned, not raised."""
+    from learnmech.compare.notebooks import ChapterFailed  # noqa: PLC0415 - needs the extra
+
+    def attempt(files: ChapterFiles) -> T | Exception:
+        try:
+            return work(files, reporter(files.slug))
+        except (ChapterFailed, OSError) as error:
+            return error
+
+    with _progress(chapters) as reporter, ThreadPoolExecutor(max_workers=jobs) as pool:
+        return list(zip(chapters, pool.map(attempt, chapters), strict=True))
+
+
+@main.command()
+@click.argument("chapters", nargs=-1)
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Chapters to run at a time.")
+@click.option("--overwrite", is_flag=True, help="Replace notebooks that were edited by hand.")
+def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
+    """Run chapters from their text; write notebooks, ledgers and figure data in place.
+
+    Nothing is written for a chapter that fails or is interrupted.
+    """
+    root = _root()
+    chosen = _chapters(root, chapters)
+    from learnmech.compare.notebooks import regenerate  # noqa: PLC0415 - needs the extra
+
+    failed = False
+    results = _for_each(
+        chosen, jobs, lambda f, report: regenerate(f, progress=report, overwrite=overwrite)
+    )
+    for files, result in results:
+        if isinstance(result, Exception):
+            failed = True
+            click.echo(f"learnmech: {result}", err=True)
+        else:
+            names = [str(path.relative_to(root)) for path in result]
+            click.echo(f"{files.slug}: " + (f"wrote {', '.join(names)}" if names else "unchanged"))
+    if failed:
+        click.echo("learnmech: nothing was written for the chapters that failed", err=True)
+        raise click.exceptions.Exit(_ERROR)
+
+
+@main.command()
+@click.argument("chapters", nargs=-1)
+@click.option("--seed-offset", required=True, type=click.IntRange(1), help="The other seeds.")
+@click.option("--jobs", default=1, type=click.IntRange(1), help="Chapters to run at a time.")
+def check(chapters: tuple[str, ...], seed_offset: int, jobs: int) -> None:
+    """Run chapters with other seeds and print every verdict with its margin.
+
+    Nothing in the tree is written, and a failing claim does not stop the run. This is how anybody
+    tests that the claims are not tuned to their seeds.
+    """
+    root = _root()
+    chosen = _chapters(root, chapters)
+    from learnmech.compare.notebooks import check as check_chapter  # noqa: PLC0415
+
+    results = _for_each(
+        chosen, jobs, lambda f, report: check_chapter(f, seed_offset, progress=report)
+    )
+    errors, fails = False, False
+    for files, result in results:
+        if isinstance(result, Exception):
+            errors = True
+            click.echo(f"learnmech: {result}", err=True)
+            continue
+        complaints = unmoved(load_ledger(files.ledger), result) if files.ledger.is_file() else []
+        _print_margins(result, seed_offset)
+        for line in complaints:
+            click.echo(f"fails: {line}")
+        fails = fails or bool(result.failed) or bool(complaints)
+    if errors:
+        raise click.exceptions.Exit(_ERROR)
+    if fails:
+        raise click.exceptions.Exit(_VERDICT_FAILS)
+
+
+def _print_margins(ledger: Ledger, seed_offset: int) -> None:
+    table = Table(box=None, header_style="bold", title_justify="left",
+                  title=f"{ledger.chapter}, seed offset {seed_offset}")  # fmt: skip
+    for column in ("verdict", "kind", "id", "discrepancy", "share of its room"):
+        table.add_column(column, overflow="fold")
+    for entry in ledger.claims:
+        share = share_used(entry)
+        words = "" if share is None else f"{share:.2f}"
+        table.add_row(entry["verdict"], entry["kind"], entry["id"], claim_words(entry), words)
+    _console().print(table)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print all entries as JSON.")
+def scorecard(as_json: bool) -> None:
+    """Print the verdicts of all chapters from their ledgers."""
+    ledgers = load_ledgers(_root() / "book" / "_ledger")
+    if as_json:
+        click.echo(json.dumps(scorecard_rows(ledgers), indent=1, ensure_ascii=False))
+    else:
+        console = _console()
+        for ledger in ledgers:
+            table = Table(box=None, header_style="bold", title_justify="left",
+                          title=f"{ledger.title} ({ledger.pillar})")  # fmt: skip
+            for column in ("verdict", "kind", "fed", "statement", "discrepancy"):
+                table.add_column(column, overflow="fold")
+            for entry in ledger.claims:
+                fed = entry.get("fed", "")
+                row = (entry["verdict"], entry["kind"], fed, entry["statement"], claim_words(entry))
+                table.add_row(*row)
+            console.print(table)
+        console.print(totals_words(ledgers))
+    if any(entry["verdict"] == FAILS for ledger in ledgers for entry in ledger.claims):
+        raise click.exceptions.Exit(_VERDICT_FAILS)
+
+
+if __name__ == "__main__":
+    main()

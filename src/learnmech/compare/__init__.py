@@ -1,0 +1,41 @@
+"""How theory and practice are held together: chapters, claims, figures and the scorecard."""
+
+from learnmech.compare.chapter import Chapter, LedgerDiffers
+from learnmech.compare.docket import ClaimFailed, Docket
+from learnmech.compare.measures import (
+    ClaimError,
+    Measure,
+    largest_deviation,
+    ratio,
+    relative_error,
+    relative_norm,
+    slope_difference,
+)
+from learnmech.compare.style import (
+    COLOURS,
+    figure,
+    figure_with_residual,
+    measured_points,
+    reference_line,
+    theory_line,
+)
+
+__all__ = [
+    "COLOURS",
+    "Chapter",
+    "ClaimError",
+    "ClaimFailed",
+    "Docket",
+    "LedgerDiffers",
+    "Measure",
+    "figure",
+    "figure_with_residual",
+    "largest_deviation",
+    "measured_points",
+    "ratio",
+    "reference_line",
+    "relative_error",
+    "relative_norm",
+    "slope_difference",
+    "theory_line",
+]

@@ -1,0 +1,244 @@
+"""A chapter: predictions frozen before training, claims judged after it, figures that regenerate.
+
+The life of a chapter::
+
+    chapter = Chapter("deep-linear-networks")
+    predicted = chapter.predict("half-times", half_time(s, a0), fed="setting")
+    ...                                     # train
+    chapter.claim("modes-are-learned-on-time", "Each mode is half learned when predicted.",
+                  prediction="half-times", measured=times, measure=relative_error(), ...)
+    chapter.figure(drawing, name="modes", alt="...", caption="...")
+    chapter.close()
+
+A claim takes the *name* of a frozen prediction, so nothing measured can flow back into it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from learnmech.compare import reproducibility as repro
+from learnmech.compare.bibliography import load_bibliography
+from learnmech.compare.docket import SLUG, ClaimFailed, Docket
+from learnmech.compare.figures import publish
+from learnmech.compare.ledger import differences, load_ledger
+from learnmech.compare.measures import ClaimError
+from learnmech.compare.scorecard import ledger_table_html
+from learnmech.compare.style import use_book_style
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
+__all__ = ["Chapter", "ClaimFailed", "LedgerDiffers"]
+
+_TITLE = re.compile(r"^# +(.+?) *$", re.MULTILINE)
+
+
+class LedgerDiffers(AssertionError):
+    """The ledger of this run is not the committed one."""
+
+
+class Chapter(Docket):
+    """One chapter's predictions, claims, figures and ledger.
+
+    Opening a chapter sets, for this process: one PyTorch thread, float64 as PyTorch's default,
+    print precision, deterministic algorithms, and the book's plot style.
+
+    Args:
+        slug: the chapter's name, lower case with hyphens.
+        root: folder of the book or of your own project. Without it the checkout that holds the
+            working directory is used, or else the folder ``learnmech-chapters`` here.
+
+    Raises:
+        ClaimError: if the slug is not lower case with hyphens.
+    """
+
+    def __init__(self, slug: str, root: str | os.PathLike[str] | None = None) -> None:
+        if not SLUG.fullmatch(slug):
+            raise ClaimError(
+                f"a chapter's name is lower case with hyphens, such as 'my-chapter', got {slug!r}"
+            )
+        given = Path(root) if root is not None else None
+        checkout = repro.find_root(given)
+        pillar, title = _describe(checkout, slug)
+        self.mode = os.environ.get(repro.MODE, "")
+        self.seed_offset = _seed_offset()
+        super().__init__(
+            slug,
+            pillar=pillar,
+            title=title,
+            root=checkout,
+            keep_going=self.mode == repro.CHECK,
+        )
+        self._figures: list[str] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = self._output_folder(given)
+        _prepare_process(self.seed_offset)
+        use_book_style()
+
+    def _output_folder(self, given: Path | None) -> Path:
+        stage = os.environ.get(repro.STAGE)
+        if self.mode and stage:
+            return Path(stage)
+        if self.root is not None:
+            self._scratch = tempfile.TemporaryDirectory(prefix=f"learnmech-{self.slug}-")
+            return Path(self._scratch.name)
+        return given if given is not None else Path.cwd() / "learnmech-chapters"
+
+    def seeds(self, count: int) -> list[int]:
+        """Return ``count`` seeds: 0, 1, ... in the book, others under ``--seed-offset``.
+
+        At offset K > 0 seed i is drawn from NumPy's ``SeedSequence([K, i])``, so that the seeds of
+        different offsets never meet.
+
+        Raises:
+            ClaimError: if fewer than one seed is asked for.
+        """
+        if count < 1:
+            raise ClaimError(f"ask for one seed or more, got {count}")
+        if self.seed_offset == 0:
+            return list(range(count))
+        draws = (np.random.SeedSequence([self.seed_offset, i]) for i in range(count))
+        return [int(draw.generate_state(1, np.uint64)[0] >> 1) for draw in draws]
+
+    def generator(self, seed: int, purpose: str = "") -> torch.Generator:
+        """Return a PyTorch CPU generator for a seed; another ``purpose`` gives another stream."""
+        import torch  # noqa: PLC0415 - compare works without PyTorch until it is asked for
+
+        state = np.random.SeedSequence([seed, zlib.crc32(purpose.encode())])
+        return torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
+
+    def rng(self, seed: int, purpose: str = "") -> np.random.Generator:
+        """Return a NumPy generator for a seed; another ``purpose`` gives another stream."""
+        return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+    def figure(
+        self,
+        drawing: Figure,
+        *,
+        name: str,
+        alt: str,
+        caption: str,
+        rtol: float = 1e-6,
+        atol_share: float = 1e-6,
+    ) -> None:
+        """Publish a figure: picture, hash, alt text, caption and all plotted numbers.
+
+        Args:
+            drawing: the Matplotlib figure; it is closed.
+            name: short name; pages refer to it as ``fig-<chapter>-<name>``.
+            alt: what a sighted reader sees and what it shows, with numbers from the data.
+            caption: the sentence below the figure.
+            rtol: relative tolerance under which regenerated numbers count as the same.
+            atol_share: absolute tolerance as a share of each series' plotted range.
+
+        Raises:
+            ClaimError: for a missing or repeated name, alt text or caption, or empty data.
+        """
+        if not SLUG.fullmatch(name):
+            raise ClaimError(f"figure '{name}': a figure's name is lower case with hyphens")
+        if name in self._figures:
+            raise ClaimError(f"figure '{name}': the name is used already; choose another")
+        if self._closed:
+            raise ClaimError(f"figure '{name}': the chapter is closed; draw it before close()")
+        published = publish(
+            drawing,
+            chapter=self.slug,
+            name=name,
+            alt=alt,
+            caption=caption,
+            rtol=rtol,
+            atol_share=atol_share,
+        )
+        self._figures.append(name)
+        _write(self._folder / "_figures" / self.slug / f"{name}.json", published.data_json)
+        _display(published.bundle, published.metadata)
+
+    def close(self) -> None:
+        """Write the ledger and show the verdicts as a table.
+
+        In a plain run the ledger is compared with the committed one.
+
+        Raises:
+            ClaimError: if the chapter has no claim, or is closed already.
+            LedgerDiffers: if a committed ledger says something else.
+        """
+        if self._closed:
+            raise ClaimError("the chapter is closed already; call chapter.close() once, at the end")
+        ledger = self.ledger()
+        if not ledger.of_kind("claim"):
+            raise ClaimError("a chapter needs at least one claim before it is closed")
+        named = {
+            Path(str(entry[key])).stem
+            for entry in ledger.claims
+            for key in ("theory", "measured")
+            if isinstance(entry.get(key), str)
+        }
+        if missing := named - set(self._figures):
+            raise ClaimError(f"claims name the figure '{sorted(missing)[0]}', which was not drawn")
+        self._closed = True
+        _write(self._folder / "_ledger" / f"{self.slug}.json", ledger.to_json())
+        table = ledger_table_html(ledger, load_bibliography(self.root))
+        _display({"text/html": table, "text/plain": f"Verdicts of {self.title}"}, {})
+        if self.root is not None and not self.mode and self.seed_offset == 0:
+            committed = self.root / "book" / "_ledger" / f"{self.slug}.json"
+            if committed.is_file():
+                found = differences(load_ledger(committed), ledger)
+                if found:
+                    raise LedgerDiffers(
+                        f"this run's ledger is not the committed one ({len(found)} differences, "
+                        f"first: {found[0]}); if the change is meant, run 'learnmech run "
+                        f"{self.slug}'"
+                    )
+
+
+def _describe(root: Path | None, slug: str) -> tuple[str, str]:
+    """Return pillar and title of a chapter from its text, if the book has one."""
+    texts = sorted(root.glob(f"notebooks/*/{slug}.md")) if root is not None else []
+    if not texts:
+        return "own", slug.replace("-", " ")
+    title = _TITLE.search(texts[0].read_text(encoding="utf-8"))
+    return texts[0].parent.name, title.group(1) if title else slug
+
+
+def _seed_offset() -> int:
+    text = os.environ.get(repro.SEED_OFFSET, "0")
+    if not text.isdigit():
+        raise ClaimError(f"{repro.SEED_OFFSET} must be a whole number, zero or more, got {text!r}")
+    return int(text)
+
+
+def _prepare_process(offset: int) -> None:
+    import torch  # noqa: PLC0415 - importing compare must not need PyTorch
+
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(offset)
+    torch.set_printoptions(precision=4, sci_mode=False)
+    np.set_printoptions(precision=4, suppress=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _display(bundle: dict[str, Any], metadata: dict[str, Any]) -> None:
+    try:
+        from IPython import get_ipython  # noqa: PLC0415 - the core package has no IPython
+        from IPython.display import display  # noqa: PLC0415
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        display(bundle, metadata=metadata, raw=True)

@@ -1,0 +1,80 @@
+"""The one committed file of measured facts about the book: times and seed robustness.
+
+``book/_measured.json`` is written by ``make times`` and ``make robustness`` and read by pages::
+
+    {"times": {"date": "2026-01-01", "versions": {...}, "cpu_seconds": {"<chapter>": 12.3}},
+     "robustness": {"date": ..., "versions": {...}, "offsets": [...],
+                    "claims": {"<chapter>": {"<claim>": {"held": 10, "of": 10,
+                                                         "largest_share": 0.61}}}}}
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from learnmech.compare.ledger import FAILS, Ledger
+
+__all__ = ["load_record", "record_path", "robustness_table", "save_section", "share_used"]
+
+_VERSIONS = ("learnmech", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
+
+
+def record_path(root: Path) -> Path:
+    """Return the committed file of times and robustness."""
+    return root / "book" / "_measured.json"
+
+
+def load_record(root: Path) -> dict[str, Any]:
+    """Read the record, empty if nothing was measured yet."""
+    path = record_path(root)
+    record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return record
+
+
+def save_section(root: Path, section: str, content: Mapping[str, Any]) -> None:
+    """Replace one section of the record, with today's date and the versions that matter."""
+    versions = {"python": platform.python_version()} | {n: version(n) for n in _VERSIONS}
+    head = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "versions": versions}
+    record = load_record(root)
+    record[section] = {**head, **content}
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    part = record_path(root).with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(record_path(root))
+
+
+def share_used(entry: Mapping[str, Any]) -> float | None:
+    """Return which share of its room an entry uses: 1 or less holds.
+
+    For a claim discrepancy / tolerance; for a limit bound / discrepancy, or the share of the
+    failure's own tolerance if that is larger; None for checks and observations.
+    """
+    if entry["kind"] == "claim":
+        return float(entry["discrepancy"] / entry["tolerance"])
+    if entry["kind"] == "limit":
+        shares = [entry["tolerance"] / entry["discrepancy"]]
+        if entry.get("failure_tolerance"):
+            shares.append(entry["failure_discrepancy"] / entry["failure_tolerance"])
+        return float(max(shares))
+    return None
+
+
+def robustness_table(ledgers: Sequence[Ledger]) -> dict[str, dict[str, Any]]:
+    """Count, over runs of one chapter with other seeds, how often each claim and limit held."""
+    table: dict[str, dict[str, Any]] = {}
+    for ledger in ledgers:
+        for entry in ledger.claims:
+            share = share_used(entry)
+            if share is None:
+                continue
+            row = table.setdefault(entry["id"], {"held": 0, "of": 0, "largest_share": 0.0})
+            row["of"] += 1
+            row["held"] += entry["verdict"] != FAILS
+            row["largest_share"] = round(max(row["largest_share"], share), 3)
+    return table
