@@ -8,11 +8,11 @@ and stores in how many of them each claim and limit held. Exit code 1 if a verdi
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from learnmech.compare.ledger import load_ledger, unmoved
-from learnmech.compare.notebooks import ChapterFailed, check, find_chapters, run_seconds
+from learnmech.compare.ledger import Ledger, load_ledger, unmoved
+from learnmech.compare.notebooks import ChapterFailed, check, find_chapters, for_each, run_seconds
 from learnmech.compare.record import record_path, robustness_table, save_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,8 +41,11 @@ def robustness() -> int:
     offsets = read_offsets(_OFFSETS)
     claims, complaints = {}, []
     for files in find_chapters(ROOT):
-        with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
-            ledgers = list(pool.map(lambda k, f=files: check(f, k), offsets))
+        results = for_each(offsets, partial(check, files), jobs=_AT_A_TIME)
+        for result in results:
+            if isinstance(result, ChapterFailed):
+                raise result
+        ledgers = [result for result in results if isinstance(result, Ledger)]
         claims[files.slug] = robustness_table(ledgers)
         committed = load_ledger(files.ledger)
         complaints += [line for ledger in ledgers for line in unmoved(committed, ledger)]

@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -117,19 +116,19 @@ def _progress(chapters: Sequence[ChapterFiles]) -> Iterator[Callable[[str], Any]
 
 
 def _for_each(
-    chapters: Sequence[ChapterFiles], jobs: int, work: Callable[[ChapterFiles, Any], T]
+    chapters: Sequence[ChapterFiles],
+    jobs: int,
+    work: Callable[[ChapterFiles, Any], Awaitable[T]],
 ) -> list[tuple[ChapterFiles, T | Exception]]:
     """Do the work for every chapter, ``jobs`` at a time; failures are returned, not raised."""
-    from learnmech.compare.notebooks import ChapterFailed  # noqa: PLC0415 - needs the extra
+    from learnmech.compare.notebooks import for_each  # noqa: PLC0415 - needs the extra
 
-    def attempt(files: ChapterFiles) -> T | Exception:
-        try:
-            return work(files, reporter(files.slug))
-        except (ChapterFailed, OSError) as error:
-            return error
-
-    with _progress(chapters) as reporter, ThreadPoolExecutor(max_workers=jobs) as pool:
-        return list(zip(chapters, pool.map(attempt, chapters), strict=True))
+    try:
+        with _progress(chapters) as reporter:
+            results = for_each(chapters, lambda f: work(f, reporter(f.slug)), jobs=jobs)
+    except KeyboardInterrupt:
+        raise _stop("interrupted; what was running wrote nothing") from None
+    return list(zip(chapters, results, strict=True))
 
 
 @main.command()

@@ -1,5 +1,6 @@
 """A small book in a temporary folder, with one toy chapter that takes a second to run."""
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def generated(tmp_path_factory):
         shutil.copy(REPOSITORY / name, root)
     shutil.copy(REPOSITORY / "book" / "references.bib", root / "book")
     shutil.copy(REPOSITORY / "tests" / "compare" / "data" / "toy.md", pillar / "toy.md")
-    regenerate(chapter_files(root, "toy"))
+    asyncio.run(regenerate(chapter_files(root, "toy")))
     return root
 
 

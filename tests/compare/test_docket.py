@@ -26,7 +26,9 @@ def docket():
 
 def claim(docket, name="it-is-two", **changes):
     words = {"prediction": "two", "measured": 2.02, "measure": relative_error(), "tolerance": 0.02}
-    docket.claim(name, "It is two.", **{**words, **WORDS, **changes})
+    words = {**words, **WORDS, **changes}
+    words = {"error": words["tolerance"] / 2 or 1.0, **words}
+    docket.claim(name, "It is two.", **words)
     return entry(docket)["discrepancy"]
 
 
@@ -104,6 +106,8 @@ class TestClaims:
             ({"measured": []}, "empty"),
             ({"measured": [2.0, 2.0], "seeds": [0, 1, 2]}, "must have length 3"),
             ({"prediction": "line", "measured": GRID[:3], "figure": "f"}, "same grid"),
+            ({"error": 0.005}, "more than twice the error"),
+            ({"error": np.nan}, "error must be a positive"),
             ({"because": " "}, "'because' is empty"),
             ({"sources": []}, "at least one source"),
             ({"sources": ["saxe2014exakt"]}, "did you mean saxe2014exact"),

@@ -1,5 +1,6 @@
 """Every way a committed chapter can lie is staged here, and must go red."""
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -206,14 +207,14 @@ class TestPairs:
 class TestRun:
     def test_a_second_run_changes_no_byte(self, copy):
         before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
-        assert regenerate(chapter_files(copy, "toy")) == []
+        assert asyncio.run(regenerate(chapter_files(copy, "toy"))) == []
         assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
 
     def test_the_fingerprint_of_another_machine_alone_does_not_dirty_the_tree(self, copy):
         notebook = nbformat.read(copy / NOTEBOOK, as_version=4)
         notebook.metadata["learnmech"]["fingerprint"] = "elsewhere"
         (copy / NOTEBOOK).write_text(nbformat.writes(notebook) + "\n")
-        assert regenerate(chapter_files(copy, "toy")) == []
+        assert asyncio.run(regenerate(chapter_files(copy, "toy"))) == []
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
@@ -241,7 +242,7 @@ class TestRun:
         (copy / TEXT).write_text(text.replace(old, new))
         before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
         with pytest.raises(ChapterFailed, match=words):
-            regenerate(chapter_files(copy, "toy"))
+            asyncio.run(regenerate(chapter_files(copy, "toy")))
         assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
 
     def test_an_edit_in_the_notebook_is_not_lost(self, copy):
@@ -249,13 +250,13 @@ class TestRun:
         edit_source(notebook)
         nbformat.write(notebook, copy / NOTEBOOK)
         with pytest.raises(ChapterFailed, match="edited after it was generated"):
-            regenerate(chapter_files(copy, "toy"))
-        assert regenerate(chapter_files(copy, "toy"), overwrite=True)
+            asyncio.run(regenerate(chapter_files(copy, "toy")))
+        assert asyncio.run(regenerate(chapter_files(copy, "toy"), overwrite=True))
 
     def test_a_figure_that_is_no_longer_drawn_loses_its_data(self, copy):
         stale = copy / "book" / "_figures" / "toy" / "old.json"
         stale.write_text("{}")
-        assert stale in regenerate(chapter_files(copy, "toy"))
+        assert stale in asyncio.run(regenerate(chapter_files(copy, "toy")))
         assert not stale.exists()
 
     def test_cell_ids_are_fixed(self, copy):
@@ -266,7 +267,7 @@ class TestRun:
 class TestOtherSeeds:
     def test_check_writes_nothing_and_uses_other_seeds(self, copy):
         before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
-        ledger = check(chapter_files(copy, "toy"), 5)
+        ledger = asyncio.run(check(chapter_files(copy, "toy"), 5))
         assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
         committed = json.loads((copy / "book" / "_ledger" / "toy.json").read_text())["claims"][0]
         assert not np.isclose(ledger.claims[0]["discrepancy"], committed["discrepancy"])
@@ -275,5 +276,5 @@ class TestOtherSeeds:
     def test_check_goes_on_past_a_failing_claim(self, copy):
         text = (copy / TEXT).read_text()
         (copy / TEXT).write_text(text.replace("tolerance=0.1", "tolerance=0.001"))
-        ledger = check(chapter_files(copy, "toy"), 5)
+        ledger = asyncio.run(check(chapter_files(copy, "toy"), 5))
         assert [entry["verdict"] for entry in ledger.claims] == ["fails", "breaks as predicted"]

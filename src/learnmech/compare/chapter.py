@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
+import weakref
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +81,6 @@ class Chapter(Docket):
             keep_going=self.mode == repro.CHECK,
         )
         self._figures: list[str] = []
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._folder = self._output_folder(given)
         _prepare_process(self.seed_offset)
         use_book_style()
@@ -89,8 +90,9 @@ class Chapter(Docket):
         if self.mode and stage:
             return Path(stage)
         if self.root is not None:
-            self._scratch = tempfile.TemporaryDirectory(prefix=f"learnmech-{self.slug}-")
-            return Path(self._scratch.name)
+            scratch = tempfile.mkdtemp(prefix=f"learnmech-{self.slug}-")
+            weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)
+            return Path(scratch)
         return given if given is not None else Path.cwd() / "learnmech-chapters"
 
     def seeds(self, count: int) -> list[int]:

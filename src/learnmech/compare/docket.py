@@ -40,6 +40,7 @@ FED = {
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 _LEAST_LIMIT_FACTOR = 3.0
+_LARGEST_TOLERANCE_FACTOR = 2.0
 
 
 class ClaimFailed(AssertionError):
@@ -129,6 +130,7 @@ class Docket:
         measured: ArrayLike,
         measure: Measure,
         tolerance: float,
+        error: float,
         because: str,
         sources: Sequence[str],
         seeds: Sequence[int] = (),
@@ -146,8 +148,10 @@ class Docket:
             measured: the same number or curve from a real run. With several seeds its first axis
                 is the seeds; a prediction fed by initial states has that axis too.
             measure: how the two are compared, from :mod:`learnmech.compare.measures`.
-            tolerance: largest discrepancy at which the claim holds.
-            because: the computed or cited error that sets the tolerance.
+            tolerance: largest discrepancy at which the claim holds; at most twice ``error``.
+            error: the computed or cited error that sets the tolerance, in units of the measure:
+                Monte-Carlo error, a finite-size correction, a discretisation error.
+            because: what that error is and how it was computed, in words.
             sources: keys of the bibliography.
             seeds: the seeds the measurement depends on; empty for something deterministic.
             statistic: what is claimed over seeds: ``worst`` (every seed), ``mean`` or ``median``.
@@ -160,15 +164,16 @@ class Docket:
             ClaimFailed: if the discrepancy exceeds the tolerance.
         """
         where = self._open_entry("claim", identifier, statement, because, sources)
+        require_number(where, "tolerance", tolerance)
+        require_number(where, "error", error)
+        if tolerance > _LARGEST_TOLERANCE_FACTOR * error * (1 + 1e-9):
+            raise ClaimError(
+                f"{where}: the tolerance {tolerance:.3g} is more than twice the error "
+                f"{error:.3g} that sets it; a tolerance follows from its reason"
+            )
         predicted, fed = self._prediction(where, prediction)
         judged = judge_claim(
-            where,
-            predicted,
-            measured,
-            measure,
-            tolerance=tolerance,
-            seeds=tuple(seeds),
-            statistic=statistic,
+            where, predicted, measured, measure, seeds=tuple(seeds), statistic=statistic
         )
         if figure is None and (judged.theory is None or judged.measured is None):
             raise ClaimError(
@@ -188,6 +193,7 @@ class Docket:
             discrepancy=judged.discrepancy,
             measure=f"{measure.name}{judged.over_seeds}",
             tolerance=float(tolerance),
+            error=float(error),
             because=because,
             fitted_parameters=int(fitted_parameters),
             fed=fed,
@@ -197,7 +203,7 @@ class Docket:
         self._announce(
             verdict,
             identifier,
-            f"discrepancy {judged.discrepancy:.2g}, tolerance {tolerance:g} "
+            f"discrepancy {judged.discrepancy:.2g}, tolerance {tolerance:.2g} "
             f"({measure.name}{judged.over_seeds})",
         )
 
@@ -291,7 +297,7 @@ class Docket:
         self._announce(
             verdict,
             identifier,
-            f"discrepancy {grows} along {knob[0]}, bound {bound:g} = "
+            f"discrepancy {grows} along {knob[0]}, bound {bound:.2g} = "
             f"{bound / tolerance:.3g} x tolerance of {limits}"
             + (f"; {judged.failure_words}" if judged.failure_words else ""),
             "; ".join(judged.objections),

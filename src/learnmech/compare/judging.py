@@ -123,7 +123,6 @@ def judge_claim(
     measured: ArrayLike,
     measure: Measure,
     *,
-    tolerance: float,
     seeds: tuple[int, ...],
     statistic: str,
 ) -> JudgedClaim:
@@ -134,7 +133,6 @@ def judge_claim(
         predicted: frozen prediction.
         measured: measurement; with several seeds its first axis is the seeds.
         measure: how two arrays become one discrepancy.
-        tolerance: checked to be a positive finite number.
         seeds: the seeds of the measurement.
         statistic: ``worst`` takes the largest discrepancy of any seed; ``mean`` and ``median``
             compare the mean or median measurement with the mean or median prediction.
@@ -142,7 +140,6 @@ def judge_claim(
     Raises:
         ClaimError: for numbers or shapes that cannot be judged.
     """
-    require_number(where, "tolerance", tolerance)
     _known_statistic(where, statistic)
     values = _measurement(where, measured)
     count = len(seeds)

@@ -8,17 +8,19 @@ times are stored, and what a machine is called goes nowhere: two runs give the s
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import jupytext
 import nbformat
@@ -39,13 +41,18 @@ __all__ = [
     "check",
     "execute",
     "find_chapters",
+    "for_each",
     "pair_problems",
     "read_text",
     "regenerate",
+    "run_seconds",
 ]
 
 Progress = Callable[[int, int], None]
 """Called with (code cells begun, code cells in all)."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _CELL_SECONDS = 600
 
@@ -162,7 +169,7 @@ class _ThisPython(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-def execute(
+async def execute(
     files: ChapterFiles,
     stage: Path,
     *,
@@ -183,6 +190,7 @@ def execute(
     numbers = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
     def report(cell: NotebookNode, cell_index: int) -> None:
+        _hand_interrupts_back()
         if progress is not None and cell.cell_type == "code":
             progress(numbers.index(cell_index), len(numbers))
 
@@ -204,7 +212,7 @@ def execute(
     )
     with (stage / "kernel.log").open("w") as log:
         try:
-            client.execute(env=environment, stderr=log)
+            await client.async_execute(env=environment, stderr=log)
         except CellExecutionError as error:
             raise ChapterFailed(f"{files.slug}: {_failed_cell(notebook, error)}") from None
         except (DeadKernelError, TimeoutError) as error:
@@ -213,6 +221,14 @@ def execute(
     if problems := _output_problems(notebook):
         raise ChapterFailed(f"{files.slug}: {problems[0]}")
     return notebook
+
+
+def _hand_interrupts_back() -> None:
+    """Undo nbclient's own signal handlers, which shut the kernel down twice and loudly."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(number)
 
 
 def _failed_cell(notebook: NotebookNode, error: CellExecutionError) -> str:
@@ -247,7 +263,7 @@ def _edited_by_hand(files: ChapterFiles) -> bool:
     return generated not in (None, now) and now != _sources_hash(read_text(files))
 
 
-def regenerate(
+async def regenerate(
     files: ChapterFiles, *, progress: Progress | None = None, overwrite: bool = False
 ) -> list[Path]:
     """Run a chapter from its text and put notebook, ledger and figure data in place.
@@ -270,7 +286,7 @@ def regenerate(
             f"{files.notebook.name}', or run again with --overwrite"
         )
     with _stage() as stage:
-        notebook = execute(files, stage, mode=repro.RUN, progress=progress)
+        notebook = await execute(files, stage, mode=repro.RUN, progress=progress)
         ledger = stage / "_ledger" / f"{files.slug}.json"
         if not ledger.is_file():
             raise ChapterFailed(f"{files.slug}: the chapter never calls chapter.close()")
@@ -307,15 +323,42 @@ def _put_in_place(files: ChapterFiles, new: dict[Path, str]) -> list[Path]:
     return changed + stale
 
 
-def check(files: ChapterFiles, seed_offset: int, *, progress: Progress | None = None) -> Ledger:
+async def check(
+    files: ChapterFiles, seed_offset: int, *, progress: Progress | None = None
+) -> Ledger:
     """Run a chapter with other seeds, write nothing into the tree, and return its ledger.
 
     Raises:
         ChapterFailed: if the run itself breaks; a failing verdict does not raise.
     """
     with _stage() as stage:
-        execute(files, stage, mode=repro.CHECK, seed_offset=seed_offset, progress=progress)
+        await execute(files, stage, mode=repro.CHECK, seed_offset=seed_offset, progress=progress)
         return load_ledger(stage / "_ledger" / f"{files.slug}.json")
+
+
+def for_each(
+    items: Sequence[Item], work: Callable[[Item], Awaitable[Result]], *, jobs: int
+) -> list[Result | ChapterFailed]:
+    """Do the work for every item, ``jobs`` at a time, in one event loop.
+
+    Returns:
+        For each item its result, or the :class:`ChapterFailed` that it raised. An interrupt
+        shuts down all kernels before it is passed on.
+    """
+
+    async def all_of_them() -> list[Result | ChapterFailed]:
+        turn = asyncio.Semaphore(jobs)
+
+        async def attempt(item: Item) -> Result | ChapterFailed:
+            async with turn:
+                try:
+                    return await work(item)
+                except ChapterFailed as error:
+                    return error
+
+        return await asyncio.gather(*(attempt(item) for item in items))
+
+    return asyncio.run(all_of_them())
 
 
 def run_seconds(files: ChapterFiles) -> float:
@@ -324,11 +367,11 @@ def run_seconds(files: ChapterFiles) -> float:
     The chapter runs in a process of its own, whose children's times the system adds up.
     """
     program = (
-        "import resource, sys, tempfile, pathlib\n"
+        "import asyncio, pathlib, resource, sys, tempfile\n"
         "from learnmech.compare import notebooks\n"
         "files = notebooks.chapter_files(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
         "with tempfile.TemporaryDirectory() as stage:\n"
-        "    notebooks.execute(files, pathlib.Path(stage), mode='run')\n"
+        "    asyncio.run(notebooks.execute(files, pathlib.Path(stage), mode='run'))\n"
         "use = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(use.ru_utime + use.ru_stime)\n"
     )
@@ -337,11 +380,3 @@ def run_seconds(files: ChapterFiles) -> float:
     if done.returncode:
         raise ChapterFailed(f"{files.slug}: {done.stderr.strip().splitlines()[-1]}")
     return float(done.stdout.split()[-1])
-
-
-def notebook_outputs(notebook: NotebookNode) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (cell number, MIME data) for every output of a notebook that has MIME data."""
-    for number, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if "data" in output:
-                yield number, output["data"]

@@ -85,11 +85,11 @@ def claim_words(entry: Mapping[str, Any]) -> str:
         low, high = entry["interval"]
         return f"in [{_number(low)}, {_number(high)}]"
     if entry["kind"] == "check":
-        return f"identity, to {entry['tolerance']:g}"
+        return f"identity, to {entry['tolerance']:.2g}"
     sign = "≤" if entry["kind"] == "claim" else ">"
     met = entry["verdict"] != FAILS
     relation = sign if met else {"≤": ">", ">": "≤"}[sign]
-    return f"{_number(entry['discrepancy'])} {relation} {entry['tolerance']:g}"
+    return f"{_number(entry['discrepancy'])} {relation} {entry['tolerance']:.2g}"
 
 
 def _sources_html(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:

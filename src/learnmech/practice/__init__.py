@@ -1,0 +1,1 @@
+"""What does happen: data, networks, training and instruments. PyTorch, and no formula."""

@@ -1,0 +1,68 @@
+r"""Instruments for linear networks: the product of the layers and what it has learned.
+
+They read a model or a recorded product M, (..., C, d), and change nothing.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from learnmech.practice.networks import DeepLinear
+
+
+def product(model: DeepLinear) -> Float[Tensor, "*E C d"]:
+    """End-to-end matrix W_L ... W_1, (C, d), or (E, C, d) for an ensemble.
+
+    >>> product(DeepLinear([2 * torch.eye(2), torch.eye(2)]))
+    tensor([[2., 0.],
+            [0., 2.]])
+    """
+    with torch.no_grad():
+        result: Tensor = model.weights[0].detach().clone()
+        for weight in list(model.weights)[1:]:
+            result = weight.detach() @ result
+    return result
+
+
+def strengths(
+    products: Float[Tensor, "*T C d"], left: Float[Tensor, "C r"], right: Float[Tensor, "d r"]
+) -> Float[Tensor, "*T r"]:
+    """Strength u_k^T M v_k of every mode.
+
+    >>> strengths(torch.eye(2), torch.eye(2), 3 * torch.eye(2))
+    tensor([3., 3.])
+    """
+    projected: Tensor = torch.einsum("ck,...cd,dk->...k", left, products, right)
+    return projected
+
+
+def subspace_overlap(
+    products: Float[Tensor, "*T C d"], left: Float[Tensor, "C k"], right: Float[Tensor, "d k"]
+) -> Float[Tensor, "*T"]:
+    """Share, 0 to 1, of the given k-dimensional subspaces in M's own leading k directions.
+
+    Args:
+        products: M.
+        left: Orthonormal basis of a subspace of the outputs.
+        right: Orthonormal basis of a subspace of the inputs.
+
+    >>> subspace_overlap(torch.diag(torch.tensor([1.0, 2.0])), *2 * [torch.eye(2)[:, 1:]])
+    tensor(1.)
+    """
+    k = left.shape[1]
+    u, _, vt = torch.linalg.svd(products, full_matrices=False)
+    on_left = ((left.mT @ u[..., :k]) ** 2).sum((-2, -1))
+    on_right = ((vt[..., :k, :] @ right) ** 2).sum((-2, -1))
+    overlap: Tensor = (on_left + on_right) / (2 * k)
+    return overlap
+
+
+def effective_rank(products: Float[Tensor, "*T C d"]) -> Float[Tensor, "*T"]:
+    """Exponential of the entropy of M's normalised singular values.
+
+    >>> effective_rank(torch.eye(3, dtype=torch.float64)).round(decimals=12)
+    tensor(3., dtype=torch.float64)
+    """
+    values = torch.linalg.svdvals(products)
+    share = values / values.sum(-1, keepdim=True)
+    return torch.exp(torch.special.entr(share).sum(-1))

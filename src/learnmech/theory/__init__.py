@@ -1,0 +1,1 @@
+"""What should happen: closed forms, differential equations and fixed points. NumPy, no torch."""

@@ -1,0 +1,106 @@
+"""The command line as a person uses it: words, exit codes, no traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from learnmech.cli import main
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, arguments)
+
+
+def test_list_and_scorecard_read_the_ledgers(copy):
+    listed = call("list")
+    assert listed.exit_code == 0
+    assert "toy" in listed.output
+    assert "solvable-settings" in listed.output
+    shown = call("scorecard")
+    assert "1 of 1 claims hold" in shown.output
+    entries = json.loads(call("scorecard", "--json").output)
+    assert [entry["kind"] for entry in entries] == ["claim", "limit"]
+
+
+def test_a_failing_verdict_in_the_ledger_is_exit_code_one(copy):
+    path = copy / "book" / "_ledger" / "toy.json"
+    path.write_text(path.read_text().replace('"verdict": "holds"', '"verdict": "fails"'))
+    assert call("scorecard").exit_code == 1
+
+
+def test_check_prints_margins_and_its_exit_code_says_what_happened(copy):
+    done = call("check", "toy", "--seed-offset", "5")
+    assert done.exit_code == 0
+    assert "share of its room" in done.output
+    text = copy / "notebooks" / "solvable-settings" / "toy.md"
+    text.write_text(text.read_text().replace("tolerance=0.1", "tolerance=0.001"))
+    done = call("check", "toy", "--seed-offset", "5")
+    assert done.exit_code == 1
+    assert "fails" in done.output
+    text.write_text(text.read_text().replace("runs = np.stack", "runs = np.stock"))
+    done = call("check", "toy", "--seed-offset", "5")
+    assert done.exit_code == 2
+    assert "AttributeError" in done.output
+
+
+def test_check_fails_a_random_claim_that_does_not_move_with_the_seeds(copy):
+    text = copy / "notebooks" / "solvable-settings" / "toy.md"
+    same = "torch.randn(20, generator=generator)"
+    assert same in text.read_text()
+    text.write_text(text.read_text().replace(same, "torch.cos(100 * inputs)"))
+    assert call("run").exit_code == 0
+    done = call("check", "--seed-offset", "5")
+    assert done.exit_code == 1
+    assert "line-holds: names seeds, but nothing measured moves with them" in done.output
+
+
+@pytest.mark.parametrize("command", [["run"], ["check", "--seed-offset", "3"]])
+def test_an_unknown_chapter_names_the_nearest(copy, command):
+    done = call(*command, "tyo")
+    assert done.exit_code == 2
+    assert "no chapter is called 'tyo'; the nearest are: toy" in done.output
+
+
+@pytest.mark.parametrize("offset", ["0", "-1", "many"])
+def test_an_offset_is_a_positive_number(copy, offset):
+    done = call("check", "--seed-offset", offset)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_outside_a_book_it_says_where_to_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["list"], ["run"], ["check", "--seed-offset", "1"], ["scorecard"]):
+        done = call(*command)
+        assert done.exit_code == 2
+        assert "change into a checkout" in done.output
+
+
+def test_an_interrupted_run_leaves_everything_as_it_was(copy):
+    """Ctrl-C in the middle of a cell, as a terminal sends it."""
+    import os
+    import signal
+    import time
+
+    text = copy / "notebooks" / "solvable-settings" / "toy.md"
+    text.write_text(
+        text.read_text().replace("runs = np.stack", "import time\ntime.sleep(60)\nruns = np.stack")
+    )
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "learnmech.cli", "run", "toy"],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(9)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in error
+    assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
