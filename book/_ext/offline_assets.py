@@ -3,7 +3,8 @@
 MathJax is copied out of the PyPI package ``sphinx-mathjax-offline``: the one script and what it
 may load later (fonts, TeX extensions, its menu and speech rules). Jupyter Book always loads
 sphinx-thebe, which adds an address on a content network to every page and is not used here, so
-its handlers are removed.
+its handlers are removed. The search shows an excerpt of each page it finds, which a browser lets
+it read from a server but not from disk, so pages opened from disk list titles only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from sphinx.errors import ExtensionError
 
 _NEEDED = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y", "ui", "sre")
 _THEBE = {"init_thebe_core", "update_thebe_context"}
+_NO_EXCERPTS_FROM_DISK = (
+    "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+)
 
 
 def _mathjax_folder() -> Path:
@@ -55,6 +59,7 @@ def remove_thebe(app: Sphinx, *_: Any) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.add_js_file(None, body=_NO_EXCERPTS_FROM_DISK)
     app.connect("builder-inited", remove_thebe, priority=1)
     app.connect("build-finished", copy_mathjax)
     app.connect("config-inited", lambda _, c: setattr(c, "mathjax_path", "mathjax/tex-chtml.js"))

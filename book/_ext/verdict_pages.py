@@ -20,6 +20,8 @@ from learnmech.compare.ledger import Ledger, load_ledgers
 from learnmech.compare.record import load_record, record_path
 from learnmech.compare.scorecard import scorecard_html, totals, totals_words
 
+_REPEATED = {"exercise-content", "solution-content", "proof-content"}
+
 
 def _ledgers(root: Path) -> list[Ledger]:
     return load_ledgers(root / "book" / "_ledger")
@@ -117,9 +119,18 @@ def add_chapter_facts(app: Sphinx, doctree: nodes.document) -> None:
         title.parent.insert(title.parent.index(title) + 1, facts)
 
 
+def drop_repeated_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Drop the ids that sphinx-exercise gives alike to the inside of every exercise."""
+    for section in doctree.findall(nodes.section):
+        kept = [name for name in section["ids"] if name not in _REPEATED]
+        if len(kept) < len(section["ids"]):
+            section["ids"] = kept
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_directive("scorecard", Scorecard)
     app.add_directive("robustness", Robustness)
     app.connect("doctree-read", add_chapter_facts)
+    app.connect("doctree-resolved", drop_repeated_ids)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

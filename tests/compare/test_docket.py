@@ -185,6 +185,32 @@ class TestLimits:
         np.testing.assert_allclose(found, [0.01, 0.1, 1.0])
 
     @pytest.mark.parametrize(
+        ("predicted", "expected"),
+        [
+            ([1.0, 2.0], [1.0, 1.0, 3.0]),
+            ([1.0, 2.0, 4.0], [1.0, 1.0, 1.0]),
+            ([[2.0, 2.0], [2.0, 2.0], [2.0, 2.0]], [0.0, 1.0, 3.0]),
+        ],
+        ids=["over seeds", "over settings", "over both"],
+    )
+    def test_a_prediction_may_run_over_seeds_or_settings_or_both(self, predicted, expected):
+        """By hand: the larger relative error of two seeds, at each of three settings."""
+        docket = Docket("toy", pillar="own", title="Toy", root=None, keep_going=True)
+        docket.predict("two", 2.0, fed="setting")
+        docket.predict("each", predicted, fed="initial state")
+        runs = [[2.0, 2.0], [2.0, 4.0], [4.0, 8.0]]
+        found = self.limit(
+            docket, prediction="each", measured=runs, seeds=[0, 1], statistic="worst"
+        )
+        np.testing.assert_allclose(found, expected)
+
+    def test_an_ambiguous_prediction_is_refused(self, docket):
+        docket.predict("each", [1.0, 2.0, 3.0], fed="initial state")
+        runs = np.ones((3, 3))
+        with pytest.raises(ClaimError, match="give it both axes"):
+            self.limit(docket, prediction="each", measured=runs, seeds=[0, 1, 2])
+
+    @pytest.mark.parametrize(
         ("changes", "words"),
         [
             ({"measured": [2.02, 2.2, 2.3]}, "does not exceed the bound"),

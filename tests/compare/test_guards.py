@@ -48,6 +48,21 @@ def test_a_prediction_fed_by_a_training_is_refused(leak):
     assert "predicts 'curve' from the training in code cell 2" in problem
 
 
+def test_claims_and_prints_do_not_make_later_predictions_look_measured():
+    later = "print(measured)\nnext_one = chapter.predict('other', theory(2), fed='setting')"
+    assert notebook_problems([*GOOD, later]) == []
+
+
+def test_an_index_used_while_measuring_does_not_make_a_later_loop_look_measured():
+    first = "for i, r in enumerate(rates):\n    measured[i] = gradient_descent(model, r).loss"
+    again = (
+        "p = chapter.predict('p', theory(2), fed='setting')\n"
+        "for i, r in enumerate(rates):\n    other[i] = gradient_descent(model, r).loss\n"
+        "chapter.claim('c', 'C.', prediction='p', measured=other)"
+    )
+    assert notebook_problems([GOOD[0], first, again]) == []
+
+
 def test_a_counterfactual_run_may_feed_a_prediction_that_says_so():
     cells = [
         GOOD[0],
@@ -63,6 +78,8 @@ def test_a_counterfactual_run_may_feed_a_prediction_that_says_so():
     [
         "def train():\n    loss.backward()\n    return w\nw = train()",
         "import learnmech.practice.training as t\nw = t.gradient_descent(model)",
+        "from learnmech.practice import training\nw = training.gradient_descent(model)",
+        "import learnmech\nw = learnmech.practice.training.gradient_descent(model)",
         "optimiser.step()\nw = optimiser.step()",
         "def inner():\n    loss.backward()\ndef outer():\n    return inner()\nw = outer()",
     ],
@@ -126,6 +143,7 @@ def test_the_global_random_state_is_refused(line):
         "x = torch.randn(3, generator=g)",
         "rng = chapter.rng(seed)",
         "seeds = chapter.seeds(5)",
+        "train(seeds=seeds[:3])",
         "x = rng.normal(size=3)",
         "rng = np.random.default_rng(seed)",
     ],

@@ -6,6 +6,7 @@ import pytest
 from learnmech.compare import (
     ClaimError,
     largest_deviation,
+    largest_distance,
     ratio,
     relative_error,
     relative_norm,
@@ -23,6 +24,7 @@ X = np.array([1.0, 2.0, 4.0, 8.0])
         (largest_deviation(4.0), [0.0, 1.0], [1.0, 3.0], 0.5),
         (largest_deviation([1.0, 4.0]), [0.0, 1.0], [0.25, 3.0], 0.5),
         (relative_norm(), [[3.0, 4.0]], [[3.0, 4.5]], 0.1),
+        (largest_distance(2.0), [[0.0, 0.0], [1.0, 1.0]], [[0.3, 0.0], [4.0, 5.0]], 2.5),
         (ratio(), [1.0, 2.0], [0.5, 3.0], 1.0),
         (slope_difference(X), -1.5, 7.0 * X**-2.0, 0.5),
     ],
@@ -36,6 +38,7 @@ def test_discrepancy_by_hand(measure, predicted, measured, discrepancy):
     [
         (relative_error(), [0.0, 1.0], [0.0, 1.0], "nowhere zero"),
         (relative_norm(), [0.0], [1.0], "not all zero"),
+        (largest_distance(1.0), [1.0], [1.0], "time on its first axis"),
         (ratio(), [1.0], [-1.0], "positive"),
         (slope_difference(X), [1.0, 2.0], X, "one predicted exponent"),
         (slope_difference(X), 1.0, -X, "positive"),
@@ -54,3 +57,5 @@ def test_what_cannot_be_compared_is_refused(measure, predicted, measured, words)
 def test_a_scale_must_be_positive(scale):
     with pytest.raises(ClaimError, match="positive and finite"):
         largest_deviation(scale)
+    with pytest.raises(ClaimError, match="positive and finite"):
+        largest_distance(scale)

@@ -18,6 +18,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 __all__ = ["notebook_problems"]
 
@@ -34,11 +35,13 @@ _SEEDED = {
     "generator",
     "rng",
 }
+_MAKERS_OF_INTEGERS = {"range", "list", "tuple", "np", "numpy", "torch"}
 _SEED_WORDS = re.compile(r"(^|_)(seeds?|random_state)$")
 _GLOBAL_DRAWS = {
     "torch": {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"},
     "random": {"random", "randint", "choice", "shuffle", "sample", "uniform", "gauss"},
 }
+_CHAPTER_METHODS = {"predict", "claim", "limit", "check", "observe", "figure", "close"}
 _MAY_BE_GIVEN_RUNS = {"counterfactual run", "same run"}
 
 
@@ -77,20 +80,12 @@ def _name(node: ast.expr) -> str:
     return ".".join(reversed(parts))
 
 
-def _has_integer(node: ast.AST) -> bool:
-    return any(
-        isinstance(part, ast.Constant)
-        and isinstance(part.value, int)
-        and not isinstance(part.value, bool)
-        for part in ast.walk(node)
-    )
-
-
-def _calls_chapter_seeds(node: ast.AST) -> bool:
-    return any(
-        isinstance(part, ast.Call) and _name(part.func).endswith(".seeds")
-        for part in ast.walk(node)
-    )
+def _is_literal(node: ast.AST) -> bool:
+    """Say whether an expression is made of integers alone: ``3``, ``[0, 1]``, ``range(5)``."""
+    parts = list(ast.walk(node))
+    integers = any(isinstance(p, ast.Constant) and type(p.value) is int for p in parts)
+    names = {p.id for p in parts if isinstance(p, ast.Name)}
+    return integers and names <= _MAKERS_OF_INTEGERS
 
 
 def _seed_problems(tree: ast.AST) -> Iterator[str]:
@@ -99,18 +94,17 @@ def _seed_problems(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Call):
             called = _name(node.func)
             last = called.rsplit(".", 1)[-1]
-            literal = any(isinstance(a, ast.Constant | ast.List) and _has_integer(a)
-                          for a in node.args)  # fmt: skip
+            literal = any(_is_literal(a) for a in node.args)
             if last in _SEEDED and literal:
                 yield f"line {node.lineno} gives {called} a literal seed; {advice}"
             for keyword in node.keywords:
-                if keyword.arg and _SEED_WORDS.search(keyword.arg) and _has_integer(keyword.value):
+                if keyword.arg and _SEED_WORDS.search(keyword.arg) and _is_literal(keyword.value):
                     yield f"line {node.lineno} has a literal {keyword.arg}; {advice}"
             yield from _global_draw(node, called, last)
         elif isinstance(node, ast.Assign):
             names = [t.id for t in node.targets if isinstance(t, ast.Name)]
             seedy = any(_SEED_WORDS.search(name) for name in names)
-            if seedy and _has_integer(node.value) and not _calls_chapter_seeds(node.value):
+            if seedy and _is_literal(node.value):
                 yield f"line {node.lineno} assigns a literal seed; {advice}"
 
 
@@ -184,6 +178,7 @@ class _Flow:
         return (
             called in self.trainers
             or parts[0] in self.trainers
+            or "training" in parts[:-1]
             or (len(parts) > 1 and parts[-1] in _TRAINING_METHODS)
         )
 
@@ -210,17 +205,16 @@ class _Flow:
             pairs = [(node.target, node.value)]
         elif isinstance(node, ast.For):
             pairs = [(node.target, node.iter)]
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        elif isinstance(node, ast.Expr) and _fills_its_object(node.value):
             pairs = [(node.value.func, node.value)]
         else:
             return
         for target, value in pairs:
             found = self._descends(value, cell)
-            rebinds = isinstance(node, ast.Assign) and isinstance(target, ast.Name | ast.Tuple)
-            for part in ast.walk(target):
-                if isinstance(part, ast.Name):
-                    old = set() if rebinds else self.descent.get(part.id, set())
-                    self.descent[part.id] = old | found
+            for name, whole in _assigned(target):
+                rebinds = whole and isinstance(node, ast.Assign | ast.AnnAssign | ast.For)
+                old = set() if rebinds else self.descent.get(name, set())
+                self.descent[name] = old | found
 
     def _calls(self, node: ast.stmt, cell: int, problems: list[str]) -> None:
         for part in self._header(node):
@@ -269,6 +263,29 @@ class _Flow:
                     f"{min(trainings)[0]}, line {min(trainings)[1]}); predict before you train"
                 )
         return problems
+
+
+def _assigned(target: ast.expr) -> Iterator[tuple[str, bool]]:
+    """Yield the names that an assignment changes, and whether the whole name is replaced."""
+    if isinstance(target, ast.Name):
+        yield target.id, True
+    elif isinstance(target, ast.Tuple | ast.List):
+        for part in target.elts:
+            yield from _assigned(part)
+    elif isinstance(target, ast.Starred):
+        yield from _assigned(target.value)
+    elif isinstance(target, ast.Subscript | ast.Attribute):
+        for name, _ in _assigned(target.value):
+            yield name, False
+
+
+def _fills_its_object(node: ast.expr) -> TypeGuard[ast.Call]:
+    """Say whether a call may keep its arguments, as ``runs.append(run)`` does."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr not in _CHAPTER_METHODS
+    )
 
 
 def _string(nodes: list[ast.expr]) -> str:

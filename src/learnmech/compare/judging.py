@@ -198,10 +198,16 @@ def _knob_predictions(
     settings = len(values)
     seeds_axis = (count,) if count > 1 else ()
     rest = () if measure.reduces_measurement else values.shape[1 + len(seeds_axis) :]
-    for axes in ((settings, *seeds_axis), (settings,)):
-        if predicted.shape == (*axes, *rest):
-            return list(predicted)
-    if predicted.shape == rest:
+    if predicted.shape == (settings, *seeds_axis, *rest):
+        return [np.asarray(each) for each in predicted]
+    if settings == count and predicted.shape == (settings, *rest):
+        raise ClaimError(
+            f"{where}: a prediction of shape {predicted.shape} could run over the {settings} "
+            f"settings of the knob or over the {count} seeds; give it both axes"
+        )
+    if predicted.shape == (settings, *rest):
+        return [np.asarray(each) for each in predicted]
+    if predicted.shape in ((*seeds_axis, *rest), rest):
         return [predicted] * settings
     raise ClaimError(
         f"{where}: the prediction has shape {predicted.shape}, the measurement has shape "
@@ -221,7 +227,7 @@ def _judge_failure(
         except ValueError as error:
             raise ClaimError(f"{where}: {error}") from None
         distance = abs(slope - float(predicted))
-        words = f"exponent {slope:.2f}, predicted {float(predicted):.2f} +- {tolerance:g}"
+        words = f"exponent {slope:.2f}, predicted {float(predicted):.2f} +- {tolerance:.2g}"
         objection = "" if distance <= tolerance else f"it grows with {words}"
         return float(predicted), slope, distance, words, objection
     if predicted.shape != discrepancies.shape or not (predicted > 0).all():
@@ -230,7 +236,7 @@ def _judge_failure(
             f"of the {len(discrepancies)} settings; got shape {predicted.shape}"
         )
     distance = float(np.max(np.abs(discrepancies - predicted) / predicted))
-    words = f"as predicted to within {distance:.2g}, tolerance {tolerance:g}"
+    words = f"as predicted to within {distance:.2g}, tolerance {tolerance:.2g}"
     objection = "" if distance <= tolerance else f"the failure is not the predicted one: {words}"
     return predicted.tolist(), discrepancies.tolist(), distance, words, objection
 

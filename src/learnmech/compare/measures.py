@@ -6,6 +6,7 @@ agree. The forms a claim may take:
 ========================  =====================================================================
 ``relative_error()``      max |m - p| / |p| over the entries
 ``largest_deviation(s)``  max |m - p| / s: a curve against a curve, in units of a stated scale
+``largest_distance(s)``   max over time of ||m(t) - p(t)|| / s: a path of matrices, time first
 ``relative_norm()``       ||m - p|| / ||p||, the Euclidean (Frobenius) norm over all entries
 ``slope_difference(x)``   |slope(m) - p|, the slope fitted to log m against log x
 ``ratio()``               max(m/p, p/m) - 1 over the entries
@@ -29,6 +30,7 @@ __all__ = [
     "ClaimError",
     "Measure",
     "largest_deviation",
+    "largest_distance",
     "ratio",
     "relative_error",
     "relative_norm",
@@ -96,6 +98,28 @@ def largest_deviation(scale: ArrayLike, unit: str = "") -> Measure:
 
     words = unit or (f"{float(scales):.4g}" if scales.ndim == 0 else "a scale per curve")
     return Measure(f"largest deviation over {words}", function)
+
+
+def largest_distance(scale: float, unit: str = "") -> Measure:
+    """Largest distance of a path of vectors or matrices, max over t of ||m(t) - p(t)|| / scale.
+
+    Args:
+        scale: positive number, for instance the norm of what the path leads to.
+        unit: what the scale is, in words, for the ledger.
+    """
+    if not (np.isfinite(scale) and scale > 0):
+        raise ClaimError("the scale of a largest distance must be positive and finite")
+
+    def function(predicted: Array, measured: Array) -> float:
+        if measured.ndim < 2:
+            raise ClaimError(
+                f"a path has time on its first axis and vectors or matrices behind it, but the "
+                f"measurement has shape {measured.shape}"
+            )
+        gap = (measured - predicted).reshape(len(measured), -1)
+        return float(np.max(np.linalg.norm(gap, axis=1))) / float(scale)
+
+    return Measure(f"largest distance over {unit or f'{scale:.4g}'}", function)
 
 
 def relative_norm() -> Measure:

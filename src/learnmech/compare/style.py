@@ -18,6 +18,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from learnmech.numerics.arrays import ArrayLike
 
@@ -26,6 +27,7 @@ __all__ = [
     "MARKERS",
     "figure",
     "figure_with_residual",
+    "log_axis",
     "measured_points",
     "reference_line",
     "theory_line",
@@ -140,3 +142,17 @@ def reference_line(axes: Axes, values: Sequence[float] = (0.0,), **kw: Any) -> N
     for value in values:
         options = {"color": "black", "linewidth": 1.0, "zorder": 1, **kw}
         axes.axhline(value, **options)
+
+
+def log_axis(axes: Axes, which: str, ticks: Sequence[float]) -> None:
+    """Make an axis logarithmic, with plain numbers at the given ticks and none between.
+
+    Args:
+        axes: the panel.
+        which: ``x`` or ``y``.
+        ticks: positions of the ticks.
+    """
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
+    axis.set_minor_formatter(NullFormatter())

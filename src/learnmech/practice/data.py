@@ -12,6 +12,8 @@ from jaxtyping import Float
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+__all__ = ["Dataset", "load", "orthonormal"]
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -24,7 +26,11 @@ class Dataset:
     def moments(
         self,
     ) -> tuple[Float[Tensor, "C d"], Float[Tensor, "d d"], float]:
-        """Sigma_yx = Y^T X / n, Sigma_xx = X^T X / n and E|y|^2, all that a linear net sees."""
+        """Sigma_yx = Y^T X / n, Sigma_xx = X^T X / n and E|y|^2, all that a linear net sees.
+
+        >>> Dataset("line", torch.ones(4, 1), 2 * torch.ones(4, 1)).moments()
+        (tensor([[2.]]), tensor([[1.]]), 4.0)
+        """
         n = self.inputs.shape[0]
         correlation = self.targets.mT @ self.inputs / n
         covariance = self.inputs.mT @ self.inputs / n
@@ -96,13 +102,25 @@ def orthonormal(
 ) -> Float[Tensor, "{rows} {columns}"]:
     """Return a random matrix with orthonormal columns, uniform over all of them (Haar).
 
+    Q of the QR decomposition of a Gaussian matrix, each column with the sign that makes the
+    diagonal of R positive (Mezzadri, arXiv:math-ph/0609050).
+
+    Args:
+        rows: Number of dimensions.
+        columns: Number of columns, from one to `rows`.
+        generator: Source of randomness; the result lies on its device.
+        dtype: Floating type of the result.
+
+    Raises:
+        ValueError: On more columns than rows, or none.
+
     >>> q = orthonormal(5, 2, generator=torch.Generator().manual_seed(0))
     >>> torch.allclose(q.mT @ q, torch.eye(2, dtype=torch.float64))
     True
     """
-    if columns > rows:
+    if not 1 <= columns <= rows:
         raise ValueError(f"{columns} orthonormal columns do not fit into {rows} dimensions.")
-    gaussian = torch.randn(rows, columns, generator=generator, dtype=dtype)
+    gaussian = torch.randn(rows, columns, generator=generator, dtype=dtype, device=generator.device)
     q, r = torch.linalg.qr(gaussian)
     uniform: Tensor = q * torch.sign(torch.diagonal(r))
     return uniform

@@ -1,6 +1,7 @@
 r"""Instruments for linear networks: the product of the layers and what it has learned.
 
-They read a model or a recorded product M, (..., C, d), and change nothing.
+They read a model or a recorded product M, (..., C, d), and change nothing. Results have the
+dtype and the device of what is read. Leading axes, of members or of times, are kept.
 """
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from learnmech.practice.networks import DeepLinear
 
+__all__ = ["effective_rank", "product", "strengths", "subspace_overlap"]
+
 
 def product(model: DeepLinear) -> Float[Tensor, "*E C d"]:
-    """End-to-end matrix W_L ... W_1, (C, d), or (E, C, d) for an ensemble.
+    """End-to-end matrix W_L ... W_1, (C, d), or (E, C, d) for an ensemble, without gradient.
 
     >>> product(DeepLinear([2 * torch.eye(2), torch.eye(2)]))
     tensor([[2., 0.],
@@ -29,6 +32,14 @@ def strengths(
 ) -> Float[Tensor, "*T r"]:
     """Strength u_k^T M v_k of every mode.
 
+    Args:
+        products: M, (..., C, d).
+        left: Columns u_k, (C, r).
+        right: Columns v_k, (d, r).
+
+    Returns:
+        The strengths, (..., r), in units of M.
+
     >>> strengths(torch.eye(2), torch.eye(2), 3 * torch.eye(2))
     tensor([3., 3.])
     """
@@ -42,14 +53,23 @@ def subspace_overlap(
     """Share, 0 to 1, of the given k-dimensional subspaces in M's own leading k directions.
 
     Args:
-        products: M.
-        left: Orthonormal basis of a subspace of the outputs.
-        right: Orthonormal basis of a subspace of the inputs.
+        products: M, (..., C, d). Where its singular value number k does not exceed the next
+            one, its subspace is the linear-algebra library's choice.
+        left: Orthonormal basis of a subspace of the outputs, (C, k).
+        right: Orthonormal basis of a subspace of the inputs, (d, k).
+
+    Returns:
+        The mean squared cosine of the principal angles, both sides averaged, (...).
+
+    Raises:
+        ValueError: On no direction, or more than M has.
 
     >>> subspace_overlap(torch.diag(torch.tensor([1.0, 2.0])), *2 * [torch.eye(2)[:, 1:]])
     tensor(1.)
     """
     k = left.shape[1]
+    if not 1 <= k <= min(products.shape[-2:]):
+        raise ValueError(f"M of shape {tuple(products.shape)} has no {k} leading directions.")
     u, _, vt = torch.linalg.svd(products, full_matrices=False)
     on_left = ((left.mT @ u[..., :k]) ** 2).sum((-2, -1))
     on_right = ((vt[..., :k, :] @ right) ** 2).sum((-2, -1))
@@ -60,9 +80,23 @@ def subspace_overlap(
 def effective_rank(products: Float[Tensor, "*T C d"]) -> Float[Tensor, "*T"]:
     """Exponential of the entropy of M's normalised singular values.
 
+    It is exp(-sum p ln p), with p the singular values over their sum (Roy and Vetterli, "The
+    effective rank", EUSIPCO 2007).
+
+    Args:
+        products: M, (..., C, d).
+
+    Returns:
+        The effective rank, from one to min(C, d), (...).
+
+    Raises:
+        ValueError: On a product that is zero.
+
     >>> effective_rank(torch.eye(3, dtype=torch.float64)).round(decimals=12)
     tensor(3., dtype=torch.float64)
     """
+    if not bool((products != 0).any(-1).any(-1).all()):
+        raise ValueError("effective rank needs products that are not zero.")
     values = torch.linalg.svdvals(products)
     share = values / values.sum(-1, keepdim=True)
     return torch.exp(torch.special.entr(share).sum(-1))

@@ -12,22 +12,30 @@ from torch import Tensor, nn
 
 from learnmech.practice.data import orthonormal
 
+__all__ = ["DeepLinear", "aligned_linear", "gaussian_linear"]
+
 
 class DeepLinear(nn.Module):
     """A linear network given by its weight matrices, first layer first.
 
     Args:
-        weights: L matrices (..., out, in) with the same leading axes; they are copied.
+        weights: L matrices (..., out, in) with the same leading axes; they are copied, with
+            their dtype and device.
+
+    Raises:
+        ValueError: On no weights, weights that are not matrices, or shapes that do not fit.
 
     >>> net = DeepLinear([2 * torch.eye(3), torch.ones(1, 3)])
     >>> net(torch.ones(1, 3)).detach()
     tensor([[6.]])
     """
 
-    def __init__(self, weights: Sequence[Float[Tensor, "... _ _"]]) -> None:
+    def __init__(self, weights: Sequence[Float[Tensor, "..."]]) -> None:
         super().__init__()
         if not weights:
             raise ValueError("a network needs at least one weight matrix.")
+        if any(w.ndim < 2 for w in weights):
+            raise ValueError("every weight must be a matrix, (..., out, in).")
         for i in range(1, len(weights)):
             below, above = weights[i - 1], weights[i]
             if above.shape[-1] != below.shape[-2] or above.shape[:-2] != below.shape[:-2]:
@@ -60,6 +68,13 @@ def gaussian_linear(
         generators: One source of randomness per member; layers are drawn first to last.
         dtype: Floating type of the weights.
 
+    Returns:
+        A network whose weights have the shape (E, out, in), E the number of generators.
+
+    Raises:
+        ValueError: On fewer than two sizes, a size below one, a standard deviation that is not
+            positive and finite, or no generator.
+
     >>> net = gaussian_linear((4, 8, 2), 0.1, generators=[torch.Generator().manual_seed(0)])
     >>> [tuple(w.shape) for w in net.weights]
     [(1, 8, 4), (1, 2, 8)]
@@ -70,7 +85,7 @@ def gaussian_linear(
         )
     members = [
         [
-            std * torch.randn(sizes[i + 1], sizes[i], generator=g, dtype=dtype)
+            std * torch.randn(sizes[i + 1], sizes[i], generator=g, dtype=dtype, device=g.device)
             for i in range(len(sizes) - 1)
         ]
         for g in generators
@@ -90,21 +105,33 @@ def aligned_linear(
 
     Args:
         left: U with orthonormal columns, (C, r).
-        strengths: a, positive, (r,).
+        strengths: a, positive, (r,), in units of outputs per input.
         right: V with orthonormal columns, (d, r).
         widths: Hidden widths, each at least r; the depth is L = len(widths) + 1.
-        generator: Chooses the hidden directions, which the product does not show.
+        generator: Chooses the hidden directions, which the product does not show; its device
+            must be that of the matrices.
+
+    Returns:
+        A network with the dtype and device of `left`.
+
+    Raises:
+        ValueError: On strengths that are not positive and finite, a width below their number,
+            or columns that are not orthonormal.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> net = aligned_linear(torch.eye(2), torch.ones(2), torch.eye(2), widths=[5], generator=g)
     >>> torch.allclose(net.weights[1] @ net.weights[0], torch.eye(2), atol=1e-6)
     True
     """
-    if not bool((strengths > 0).all()) or any(w < strengths.numel() for w in widths):
-        raise ValueError("strengths must be positive and every width at least their number.")
+    positive = bool((strengths > 0).all()) and bool(torch.isfinite(strengths).all())
+    if not positive or any(w < strengths.numel() for w in widths):
+        raise ValueError(
+            "strengths must be positive and finite, and every width at least their number."
+        )
     for name, frame in (("left", left), ("right", right)):
         gram = frame.mT @ frame
-        if not torch.allclose(gram, torch.eye(len(gram), dtype=gram.dtype), atol=1e-5):
+        eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        if not torch.allclose(gram, eye, atol=1e-5):
             raise ValueError(f"the columns of {name} must be orthonormal.")
     frames = [
         orthonormal(w, strengths.numel(), generator=generator, dtype=left.dtype) for w in widths

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+__all__ = ["Probe", "Run", "gradient_descent", "half_squared_loss"]
+
 Probe = Callable[[nn.Module], Tensor | Sequence[Tensor]]
 
 
@@ -28,6 +30,13 @@ def half_squared_loss(
     outputs: Float[Tensor, "*E n C"], targets: Float[Tensor, "n C"]
 ) -> Float[Tensor, "*E"]:
     """Return 1/2 mean_i |y_i - f(x_i)|^2, one number per member of an ensemble.
+
+    Args:
+        outputs: f(x_i), (n, C), or (E, n, C) for an ensemble.
+        targets: y_i, (n, C).
+
+    Returns:
+        The loss, () or (E,), with the dtype and device of the arguments.
 
     >>> half_squared_loss(torch.zeros(2, 3), torch.ones(2, 3))
     tensor(1.5000)
@@ -53,15 +62,19 @@ def gradient_descent(
     their losses is differentiated. "loss" is recorded without being asked for.
 
     Args:
-        model: Any module; its parameters change, its mode does not.
-        inputs: All inputs.
-        targets: All targets.
+        model: Any module; its parameters change, its mode does not. Gradients that it holds
+            are dropped, before and after.
+        inputs: All inputs, (n, d), with the dtype and on the device of the model.
+        targets: All targets, (n, C), likewise.
         learning_rate: eta, positive.
-        steps: Number of steps.
+        steps: Number of steps; all of them are taken, also after the last probe.
         probes: name -> function of the model, called without gradients.
         probe_steps: Increasing steps, from 0 (before the first) to `steps`, to record at.
         momentum: Heavy-ball coefficient of `torch.optim.SGD`.
         weight_decay: Adds weight_decay/2 times the squared norm of all parameters to the loss.
+
+    Returns:
+        What was recorded, as NumPy arrays with the dtype of the probes.
 
     Raises:
         ValueError: On settings that make no run.
@@ -76,7 +89,9 @@ def gradient_descent(
     wanted = [int(k) for k in probe_steps]
     if not wanted or sorted(set(wanted)) != wanted or wanted[0] < 0 or wanted[-1] > steps:
         raise ValueError(f"probe_steps must increase from at least 0 to at most steps={steps}.")
-    if not 0.0 < learning_rate < float("inf") or momentum < 0.0 or weight_decay < 0.0:
+    inf = float("inf")
+    decent = 0.0 <= momentum < inf and 0.0 <= weight_decay < inf
+    if not (0.0 < learning_rate < inf and decent):
         raise ValueError("learning_rate must be positive, momentum and weight_decay not negative.")
     if "loss" in probes:
         raise ValueError('"loss" is always recorded; give the probe another name.')
@@ -98,7 +113,7 @@ def gradient_descent(
             with torch.no_grad():
                 for name, probe in probes.items():
                     seen[name].append(_as_array(probe(model)))
-        if step == wanted[-1]:
+        if step == steps:
             break
         losses.sum().backward()
         optimizer.step()

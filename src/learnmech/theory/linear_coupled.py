@@ -10,18 +10,20 @@ a matrix Riccati equation, whose solution is closed:
 
     X(t) = e^(Ft) Q_0 N(t)^-1 Q_0^T e^(Ft),     N(t) = I + Q_0^T (int_0^t e^(2Fs) ds) Q_0,
 
-and the product W_2 W_1 is its lower left block. For other starts the error is of first order
-in Lambda / s. If only the r growing directions of F are kept, with S their singular values
-and G = P P^T the start in them, X becomes the readable form for separated modes,
+and the product W_2 W_1 is its lower left block. For other starts the relative error is of first
+order in Lambda / s. If only the r growing directions of F are kept, with S their singular
+values, P = (W_1 V + W_2^T U)^T / sqrt(2) the start in them and G = P P^T invertible, then
+W_2 W_1 = U M(t) V^T with
 
-    [e^(-St) G^-1 e^(-St) + (1 - e^(-2St)) / (2S)]^-1 = 2 M(t).
+    2 M(t) = [e^(-St) G^-1 e^(-St) + (1 - e^(-2St)) / (2S)]^-1.
 
 Shapes: W_1 (h, d_in), W_2 (d_out, h), Sigma = E y x^T (d_out, d_in), t (T,) in steps times
 learning rate. Loss: HALF squared, 1/2 E|y - W_2 W_1 x|^2, with E x x^T = I.
 
 References: Fukumizu, "Effect of batch learning in multilayer neural networks" (ICONIP 1998),
-theorem 3; Braun et al., "Exact learning dynamics of deep linear networks with prior
-knowledge" (NeurIPS 2022), theorem 3.1.
+the matrix Riccati solution for balanced starts; Braun et al., "Exact learning dynamics of deep
+linear networks with prior knowledge" (NeurIPS 2022), the dynamics of Q Q^T. Both are rederived
+here from the first display, which is Saxe et al., arXiv:1312.6120v3, equation (2).
 """
 
 from dataclasses import dataclass
@@ -31,6 +33,14 @@ from jaxtyping import Float
 from scipy.linalg import solve_triangular
 
 from learnmech.numerics import ArrayLike
+
+__all__ = [
+    "CoupledSolution",
+    "check_layers",
+    "coupled_solution",
+    "initial_strengths",
+    "singular_modes",
+]
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -47,32 +57,38 @@ class CoupledSolution:
 
 def coupled_solution(
     t: ArrayLike,
-    correlation: Float[np.ndarray, "d_out d_in"],
-    first_layer: Float[np.ndarray, "h d_in"],
-    second_layer: Float[np.ndarray, "d_out h"],
+    correlation: Float[np.ndarray, "..."],
+    first_layer: Float[np.ndarray, "..."],
+    second_layer: Float[np.ndarray, "..."],
     *,
     growing_only: bool = False,
 ) -> CoupledSolution:
     r"""Product and Gram matrices of a two-layer linear network along gradient flow.
 
-    Exact for balanced starts, W_1 W_1^T = W_2^T W_2, of any size, width and rank; of first
-    order in the imbalance otherwise. Neither large t nor a hidden layer narrower than the
+    X(t) = e^(Ft) Q_0 N(t)^-1 Q_0^T e^(Ft), with the symbols of this module's first lines. Exact
+    for balanced starts, W_1 W_1^T = W_2^T W_2, of any size, width and rank; otherwise with an
+    error of first order in the imbalance. Neither large t nor a hidden layer narrower than the
     rank of Sigma overflows or loses accuracy. Cost O(T h^2 (d_in + d_out + h)).
 
     Args:
         t: Times, (T,), at least zero, in steps times learning rate.
-        correlation: Sigma = E y x^T.
-        first_layer: W_1 at t = 0.
-        second_layer: W_2 at t = 0.
+        correlation: Sigma = E y x^T, (d_out, d_in).
+        first_layer: W_1 at t = 0, (h, d_in).
+        second_layer: W_2 at t = 0, (d_out, h).
         growing_only: Keep only the directions that grow, as the small-start form does. The
             start is then the projection on them and not the full product.
 
+    Returns:
+        The product W_2 W_1 and both Gram matrices at every time, in units of Sigma.
+
     Raises:
-        ValueError: On values that are not finite, a negative time, or shapes that do not fit.
+        ValueError: On values that are not finite, a negative time, a product s t beyond the
+            doubles, or shapes that do not fit.
 
     Loss convention: half squared loss; inputs whitened.
 
-    Reference: Fukumizu 1998, theorem 3; Braun et al. 2022, theorem 3.1.
+    Reference: Fukumizu 1998, the matrix Riccati solution; Braun et al. 2022, the dynamics of
+    Q Q^T.
 
     >>> start = np.sqrt(0.25) * np.eye(1)
     >>> solution = coupled_solution([0.5 * np.log(3.0)], np.eye(1), start, start)
@@ -83,6 +99,8 @@ def coupled_solution(
     sigma, w1, w2 = check_layers(correlation, first_layer, second_layer)
     d_out, d_in = sigma.shape
     basis, rates = _symmetric_modes(sigma)
+    if not np.isfinite(2.0 * float(np.max(rates)) * float(np.max(times, initial=0.0))):
+        raise ValueError("t times the largest singular value is beyond the largest double.")
     if growing_only:
         basis, rates = basis[:, rates > 0.0], rates[rates > 0.0]
     start = basis.T @ np.concatenate([w1.T, w2], axis=0)
@@ -99,9 +117,9 @@ def coupled_solution(
 
 
 def initial_strengths(
-    correlation: Float[np.ndarray, "d_out d_in"],
-    first_layer: Float[np.ndarray, "h d_in"],
-    second_layer: Float[np.ndarray, "d_out h"],
+    correlation: Float[np.ndarray, "..."],
+    first_layer: Float[np.ndarray, "..."],
+    second_layer: Float[np.ndarray, "..."],
     *,
     separated: bool = False,
 ) -> Float[np.ndarray, " r"]:
@@ -113,13 +131,15 @@ def initial_strengths(
     Gram-Schmidt leaves, R_kk^2 with Q R = 1/2 (W_1 V + W_2^T U), fastest mode first.
 
     Args:
-        correlation: Sigma = U S V^T.
-        first_layer: W_1 at t = 0.
-        second_layer: W_2 at t = 0.
+        correlation: Sigma = U S V^T, (d_out, d_in).
+        first_layer: W_1 at t = 0, (h, d_in).
+        second_layer: W_2 at t = 0, (d_out, h).
         separated: Apply Gram-Schmidt in the order of decreasing singular values.
 
     Returns:
-        One strength per nonzero singular value, largest singular value first, (r,).
+        One strength per nonzero singular value, largest singular value first, (r,), in units
+        of Sigma. Where singular values coincide, U and V, and so the single strengths, are the
+        linear-algebra library's choice.
 
     Raises:
         ValueError: On values that are not finite, shapes that do not fit, or `separated`
@@ -127,7 +147,8 @@ def initial_strengths(
 
     Loss convention: half squared loss; inputs whitened.
 
-    Reference: linearisation of Saxe et al., arXiv:1312.6120, equation (3), at zero.
+    Reference: linearisation at zero of Saxe et al., arXiv:1312.6120v3, equation (2); the
+    Gram-Schmidt form is the limit of well separated S in the growing form of Q Q^T.
 
     >>> initial_strengths(np.eye(1), np.full((1, 1), 0.3), np.full((1, 1), 0.3)).round(12)
     array([0.09])
@@ -146,24 +167,53 @@ def initial_strengths(
 
 
 def singular_modes(
-    correlation: Float[np.ndarray, "d_out d_in"],
+    correlation: Float[np.ndarray, "..."],
 ) -> tuple[Float[np.ndarray, "d_out r"], Float[np.ndarray, " r"], Float[np.ndarray, "d_in r"]]:
-    """U (d_out, r), s (r,), V (d_in, r) of the modes above rounding, largest first.
+    """Modes of Sigma = U diag(s) V^T above rounding, largest singular value first.
+
+    A singular value counts if it exceeds max(d_out, d_in) times 2^-52 times the largest.
+
+    Args:
+        correlation: Sigma, (d_out, d_in).
+
+    Returns:
+        U (d_out, r), s (r,) in units of Sigma, and V (d_in, r).
+
+    Raises:
+        ValueError: On what is not a matrix with entries, or values that are not finite.
 
     >>> singular_modes(np.diag([3.0, 0.0]))[1]
     array([3.])
     """
+    correlation = np.asarray(correlation, dtype=np.float64)
+    if correlation.ndim != 2 or correlation.size == 0:
+        raise ValueError(f"correlation must be a matrix with entries, not {correlation.shape}.")
+    if not np.all(np.isfinite(correlation)):
+        raise ValueError("correlation holds NaN or infinity; give finite numbers.")
     u, s, vt = np.linalg.svd(correlation, full_matrices=False)
     kept = s > max(correlation.shape) * EPSILON * s[0]
     return u[:, kept], s[kept], vt[kept].T
 
 
 def check_layers(
-    correlation: Float[np.ndarray, "d_out d_in"],
+    correlation: Float[np.ndarray, "..."],
     first_layer: Float[np.ndarray, "..."],
     second_layer: Float[np.ndarray, "..."],
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Return the three matrices as float64, or say in a ValueError which does not fit."""
+    """Return Sigma, W_1 and W_2 as float64 matrices whose shapes fit each other.
+
+    Args:
+        correlation: Sigma, (d_out, d_in).
+        first_layer: W_1, (h, d_in).
+        second_layer: W_2, (d_out, h).
+
+    Raises:
+        ValueError: On what is not a matrix with entries, values that are not finite, or shapes
+            that do not fit; the message names the matrix.
+
+    >>> [m.shape for m in check_layers(np.ones((2, 3)), np.ones((4, 3)), np.ones((2, 4)))]
+    [(2, 3), (4, 3), (2, 4)]
+    """
     sigma, w1, w2 = (
         np.asarray(m, dtype=np.float64) for m in (correlation, first_layer, second_layer)
     )
@@ -217,9 +267,8 @@ def _riccati_root(
         return start
     h = start.shape[1]
     speed = np.abs(rates)
-    saturated = np.where(
-        speed > 0.0, -np.expm1(-2.0 * speed * t) / np.where(speed > 0.0, 2.0 * speed, 1.0), t
-    )
+    still = 2.0 * speed * t < 1e-16  # too slow to differ from rate zero, and perhaps to divide
+    saturated = np.where(still, t, -np.expm1(-2.0 * speed * t) / np.where(still, 1.0, 2.0 * speed))
     half_log = 0.5 * np.log(saturated)
     log_size = np.concatenate([np.zeros(h), np.maximum(rates, 0.0) * t + half_log])
     residual = np.concatenate([np.eye(h), start])

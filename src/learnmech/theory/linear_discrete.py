@@ -7,9 +7,13 @@ gradient descent with learning rate eta on the half squared loss (whitened input
 
 Near zero a depth-two mode grows by (1 + eta s)^2 in a step, so that log(1 + eta s) / eta
 replaces s in e^(2 s t), and from a small start the half-time is late by the factor
-eta s / log(1 + eta s). Only growth is slowed: near saturation the sign is opposite.
+eta s / log(1 + eta s), up to a relative correction of order 1 / log(s / a_0). Only growth is
+slowed: near saturation, for eta s < 1/2, the distance s - a shrinks by 1 - 2 eta s in a step,
+which is faster than the flow's e^(-2 eta s).
 
-Reference: the exact form of Saxe et al., arXiv:1312.6120, equation (3), for one mode.
+Shapes and units: s, a_0 and a in units of Sigma = E y x^T; eta in units of time.
+Reference: gradient descent whose small-step limit is Saxe et al., arXiv:1312.6120v3, equation
+(2), here for one mode; the map and the growth rate are derived above.
 """
 
 import numpy as np
@@ -17,6 +21,8 @@ from jaxtyping import Float
 
 from learnmech.numerics import ArrayLike
 from learnmech.theory.linear_networks import half_time
+
+__all__ = ["descent_half_time", "descent_strength", "growth_rate"]
 
 
 def descent_strength(
@@ -28,28 +34,36 @@ def descent_strength(
 ) -> Float[np.ndarray, "*modes T"]:
     """Mode strengths after 0, 1, ..., `steps` steps of gradient descent, aligned start.
 
+    The exact map w <- w + eta w^(L-1) (s - w^L) of every layer's w, with a = w^L.
+
     Args:
         steps: Number of steps; the result has T = steps + 1 columns.
         singular_value: s, positive; broadcasts with `initial_strength`.
         initial_strength: a_0, positive.
         learning_rate: eta, positive.
-        depth: Number of layers, an integer of at least one.
+        depth: Number of layers L, an integer of at least one.
+
+    Returns:
+        The strengths a, in units of s: the common shape of s and a_0, then (T,); column k is
+        at time k eta.
 
     Raises:
-        ValueError: On input that is not positive and finite, or a map that diverges (the
-            learning rate is too large for this singular value).
+        ValueError: On input that is not positive and finite, a depth below one, a negative
+            number of steps, shapes that do not broadcast, or a map that diverges (the learning
+            rate is too large for this singular value).
 
-    Loss convention: half squared loss.
+    Loss convention: half squared loss, 1/2 E|y - f(x)|^2; inputs whitened.
+
+    Reference: the small-step limit is Saxe et al., arXiv:1312.6120v3, equation (15).
 
     >>> descent_strength(1, 1.0, 0.25, 0.4).round(12)  # 0.25 * 1.3^2
     array([0.25  , 0.4225])
     """
-    s, a0 = (np.asarray(x, dtype=np.float64) for x in (singular_value, initial_strength))
-    s, a0 = np.broadcast_arrays(s, a0)
+    s, a0 = _broadcast(singular_value, initial_strength)
     positive = all(np.all(np.isfinite(x)) and np.all(x > 0.0) for x in (s, a0))
     if not positive or not (np.isfinite(learning_rate) and learning_rate > 0.0):
         raise ValueError("singular value, start and learning rate must be positive and finite.")
-    if depth < 1 or depth != int(depth) or steps < 0:
+    if not depth >= 1 or depth % 1 != 0 or steps < 0:
         raise ValueError("depth must be an integer of at least one, and steps at least zero.")
     w = a0 ** (1.0 / depth)
     path = np.empty((*s.shape, steps + 1))
@@ -64,14 +78,28 @@ def descent_strength(
 
 
 def growth_rate(singular_value: ArrayLike, learning_rate: float) -> Float[np.ndarray, "..."]:
-    """Return log(1 + eta s) / eta, which takes the place of s in e^(2 s t) (half squared loss).
+    """Return log(1 + eta s) / eta, which takes the place of s in e^(2 s t) at depth two.
+
+    Args:
+        singular_value: s, positive, any shape.
+        learning_rate: eta, positive.
+
+    Returns:
+        The rate, in units of 1 / t, with the shape of s; below s by s eta s / 2 at leading order.
+
+    Raises:
+        ValueError: On input that is not positive and finite.
+
+    Loss convention: half squared loss; inputs whitened.
+
+    Reference: one step multiplies a small a by (1 + eta s)^2 = e^(2 rate eta), exactly.
 
     >>> float(growth_rate(np.e - 1.0, 1.0))
     1.0
     """
     s = np.asarray(singular_value, dtype=np.float64)
-    if not (np.all(s > 0.0) and learning_rate > 0.0):
-        raise ValueError("singular value and learning rate must be positive.")
+    if not np.all((s > 0.0) & (s < np.inf)) or not 0.0 < learning_rate < np.inf:
+        raise ValueError("singular value and learning rate must be positive and finite.")
     return np.asarray(np.log1p(learning_rate * s) / learning_rate)
 
 
@@ -82,14 +110,32 @@ def descent_half_time(
 
     Iterates the exact map up to s/2 and interpolates the logarithm of the strength between
     the two steps around it. A start that already has s/2 gives zero. Divide by `half_time`
-    and subtract one for the relative error of the uncorrected flow. Loss: half squared.
+    and subtract one for the relative error of the uncorrected flow.
+
+    Args:
+        singular_value: s, positive; broadcasts with `initial_strength`.
+        initial_strength: a_0, positive.
+        learning_rate: eta, positive.
+        depth: Number of layers L, an integer of at least one.
+
+    Returns:
+        The times, in the common shape of s and a_0.
+
+    Raises:
+        ValueError: As `descent_strength`, where s/2 is not reached, or where it takes more
+            than ten million steps.
+
+    Loss convention: half squared loss; inputs whitened.
+
+    Reference: the flow's half-time is Saxe et al., arXiv:1312.6120v3, equation (11), with
+    u_f = s/2.
 
     >>> float(descent_half_time(1.0, 0.5, 0.1))
     0.0
     """
-    s, a0 = np.broadcast_arrays(
-        np.asarray(singular_value, np.float64), np.asarray(initial_strength, np.float64)
-    )
+    if not 0.0 < learning_rate < np.inf:
+        raise ValueError("learning_rate must be positive and finite.")
+    s, a0 = _broadcast(singular_value, initial_strength)
     flow = half_time(s, a0, depth)
     late = 1.5 + learning_rate * float(np.max(s))
     longest = np.max(flow, initial=0.0) * late / learning_rate + 2.0
@@ -106,3 +152,17 @@ def descent_half_time(
     )
     share = np.where(after > 0, (np.log(s / 2) - low) / np.where(after > 0, high - low, 1.0), 0.0)
     return np.asarray(learning_rate * (before + share))
+
+
+def _broadcast(
+    singular_value: ArrayLike, initial_strength: ArrayLike
+) -> tuple[Float[np.ndarray, "*modes"], Float[np.ndarray, "*modes"]]:
+    s, a0 = (np.asarray(x, dtype=np.float64) for x in (singular_value, initial_strength))
+    try:
+        s, a0 = np.broadcast_arrays(s, a0)
+    except ValueError as error:
+        raise ValueError(
+            f"singular_value of shape {s.shape} and initial_strength of shape {a0.shape} do not "
+            "broadcast; give one start per mode."
+        ) from error
+    return s, a0

@@ -11,7 +11,8 @@ the HALF squared loss 1/2 E|y - f(x)|^2; for E|y - f(x)|^2 replace t by 2t. For 
 unaligned starts of depth two see `learnmech.theory.linear_coupled`.
 
 Reference: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of
-learning in deep linear neural networks", arXiv:1312.6120, equations (6)-(8) and (15).
+learning in deep linear neural networks", arXiv:1312.6120v3, equations (8)-(12) for L = 2 and
+(13)-(15) for any number of layers (theirs counts layers of neurons, N_l = L + 1, and tau = 1).
 """
 
 import math
@@ -21,6 +22,8 @@ from jaxtyping import Float
 
 from learnmech.numerics import ArrayLike
 from learnmech.theory import saturating_growth
+
+__all__ = ["half_time", "mode_strength"]
 
 Array = Float[np.ndarray, "..."]
 
@@ -53,7 +56,7 @@ def mode_strength(
 
     Loss convention: half squared loss, 1/2 E|y - f(x)|^2.
 
-    Reference: Saxe et al., arXiv:1312.6120, equations (8) for L = 2 and (15) for any L.
+    Reference: Saxe et al., arXiv:1312.6120v3, equations (12) for L = 2 and (15) for any L.
 
     >>> round(float(mode_strength(0.5 * math.log(3.0), 1.0, 0.25)), 12)  # odds 1/3 times 3
     0.5
@@ -80,8 +83,9 @@ def half_time(
 ) -> Array:
     r"""First time at which a mode has at least half its final strength, s/2.
 
-    For depth 2 this is ln(s/a_0 - 1) / (2 s); for depth above 2 and a small start it grows
-    as a_0^(2/L - 1) instead of ln(1/a_0). A start that already has s/2 gives zero.
+    For depth 1 this is ln(2 - 2 a_0/s), for depth 2 ln(s/a_0 - 1) / (2 s), and for depth above 2
+    and a small start it approaches a_0^(2/L - 1) / ((L - 2) s) instead of growing as ln(1/a_0).
+    A start that already has s/2 gives zero.
 
     Args:
         singular_value: s, positive; broadcasts with `initial_strength`.
@@ -97,7 +101,8 @@ def half_time(
 
     Loss convention: half squared loss, 1/2 E|y - f(x)|^2.
 
-    Reference: Saxe et al., arXiv:1312.6120, equation (7) solved for a_f = s/2.
+    Reference: Saxe et al., arXiv:1312.6120v3, equation (11) with u_f = s/2 for L = 2, and the
+    integral of equation (15) for any L.
 
     >>> round(float(half_time(2.0, 2.0 / (1.0 + math.e**4))), 12)
     1.0

@@ -24,6 +24,8 @@ numbers, so there, and only there, it is formed in decimal arithmetic with enoug
 
 Shapes: every array here is one-dimensional, (M,). Nothing is checked here: call
 `learnmech.theory.linear_networks.mode_strength`, which checks its input and broadcasts.
+Loss convention: half squared loss. Reference: the integral of Saxe et al., arXiv:1312.6120v3,
+equation (15); the expansions are derived in the functions that use them.
 """
 
 import math
@@ -31,6 +33,8 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 from jaxtyping import Float
+
+__all__ = ["fall", "rise", "rise_integral"]
 
 Vector = Float[np.ndarray, " M"]
 
@@ -46,6 +50,9 @@ def rise_integral(log_x: Vector, p: float) -> Vector:
     Args:
         log_x: ln x, (M,), at most ln(1/2).
         p: Exponent of the growth, 0 <= p < 2.
+
+    >>> rise_integral(np.log([0.25]), 1.0).round(12)  # the logit of 1/4: -ln 3
+    array([-1.09861229])
     """
     return np.asarray(_leading(log_x, p) + _rise_rest(np.exp(log_x), p))
 
@@ -70,6 +77,11 @@ def rise(
         t: Time, (M,), at least zero.
         growth_rate: L s^p, (M,), so that tau = growth_rate * t.
         depth: L > 1.
+
+    >>> one = np.ones(1)
+    >>> start = dict(log_x0=np.log(one / 4), one_minus_x0=0.75 * one, start=one / 4, scale=one)
+    >>> rise(**start, t=0.5 * np.log(3.0 * one), growth_rate=2.0 * one, depth=2.0).round(12)
+    array([0.5])
     """
     p = 2.0 - 2.0 / depth
     low = log_x0 <= -math.log(2.0)
@@ -99,6 +111,9 @@ def fall(x0: Vector, tau: Vector, p: float) -> Vector:
         x0: Start, (M,), above one.
         tau: Time in units of 1 / (L s^p), (M,).
         p: Exponent of the growth, 0 < p < 2.
+
+    >>> fall(np.array([2.0]), np.log([2.0]), 1.0).round(12)  # x / (x - 1) doubles, from 2 to 4
+    array([1.33333333])
     """
     x: Vector = np.empty_like(x0)
     log_2 = np.full(1, math.log(2.0))
