@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from learnmech import practice
-from learnmech.practice import linear_probes
+from learnmech.practice import linear_probes, training
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -35,7 +35,7 @@ def readings(net: practice.DeepLinear, u: Tensor, v: Tensor) -> list[Tensor]:
 def test_instruments_change_nothing(dtype: torch.dtype, training: bool) -> None:
     net = ensemble(dtype).train(training)
     u, v = (practice.orthonormal(n, 2, generator=seeded(n), dtype=dtype) for n in (3, 4))
-    practice.half_squared_loss(
+    training.half_squared_loss(
         net(torch.eye(4, dtype=dtype)), torch.ones(4, 3, dtype=dtype)
     ).sum().backward()
     weights = [w.detach().clone() for w in net.parameters()]
@@ -80,7 +80,7 @@ def test_device_comes_from_the_inputs(dtype: torch.dtype) -> None:
     for reading in readings(net, u, v):
         assert reading.device.type == "cuda"
     x = torch.eye(4, dtype=dtype, device="cuda")
-    run = practice.gradient_descent(
+    run = training.gradient_descent(
         net,
         x,
         x @ v @ u.mT,
@@ -100,7 +100,7 @@ def test_training_keeps_the_dtype(name: str, dtype: torch.dtype) -> None:
     data = practice.load(name, components=10, generator=seeded(0), dtype=dtype)
     d, c = data.inputs.shape[1], data.targets.shape[1]
     net = practice.gaussian_linear((d, 6, c), 0.1, generators=[seeded(1)], dtype=dtype)
-    run = practice.gradient_descent(
+    run = training.gradient_descent(
         net,
         data.inputs,
         data.targets,
@@ -119,7 +119,7 @@ def test_every_step_is_taken_also_after_the_last_probe() -> None:
     """Independent: w <- w + 0.1 (1 - w), three times, from zero."""
     net, x = nn.Linear(1, 1, bias=False), torch.ones(1, 1)
     nn.init.zeros_(net.weight)
-    practice.gradient_descent(net, x, x, learning_rate=0.1, steps=3, probes={}, probe_steps=[0, 1])
+    training.gradient_descent(net, x, x, learning_rate=0.1, steps=3, probes={}, probe_steps=[0, 1])
     assert float(net.weight.detach()) == pytest.approx(1.0 - 0.9**3, rel=1e-6)
 
 
@@ -175,10 +175,10 @@ def test_training_refuses_bad_numbers(change: dict) -> None:
     settings = {"learning_rate": 0.1, "steps": 1, "probes": {}, "probe_steps": [0]} | change
     x = torch.ones(1, 1)
     with pytest.raises(ValueError, match="learning_rate must be positive"):
-        practice.gradient_descent(practice.DeepLinear([torch.eye(1)]), x, x, **settings)
+        training.gradient_descent(practice.DeepLinear([torch.eye(1)]), x, x, **settings)
 
 
-@pytest.mark.parametrize("module", ["data", "linear_probes", "networks", "training"])
+@pytest.mark.parametrize("module", ["data", "linear_probes", "networks"])
 def test_all_lists_what_there_is(module: str) -> None:
     offered = importlib.import_module(f"learnmech.practice.{module}")
     for name in offered.__all__:
