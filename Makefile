@@ -65,6 +65,7 @@ test: book ## run everything there is to check, the built pages included
 
 notebooks: env ## run every chapter's text into its notebook, ledger and figure data
 	@$(BIN)/learnmech run
+	@$(BIN)/python tools/readme_figure.py
 
 check-notebooks: env ## run every notebook and compare with what is committed
 	@$(NBVAL) notebooks

@@ -204,3 +204,12 @@ def test_a_page_without_a_title_or_with_two_is_caught(tiny, number):
 )
 def test_captions_are_compared_as_pages_show_them(caption, shown, same):
     assert bool(caption_pattern(caption).fullmatch(plain_words(shown))) is same
+
+
+def test_the_readme_shows_the_figure_that_the_chapter_published(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    import readme_figure
+
+    shown = root / "book" / "_static" / "stages.png"
+    assert shown.read_bytes() == readme_figure.published_picture(), "run 'make notebooks'"
+    assert "book/_static/stages.png" in (root / "README.md").read_text()

@@ -30,10 +30,10 @@ def readings(net: practice.DeepLinear, u: Tensor, v: Tensor) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("train_mode", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_instruments_change_nothing(dtype: torch.dtype, training: bool) -> None:
-    net = ensemble(dtype).train(training)
+def test_instruments_change_nothing(dtype: torch.dtype, train_mode: bool) -> None:
+    net = ensemble(dtype).train(train_mode)
     u, v = (practice.orthonormal(n, 2, generator=seeded(n), dtype=dtype) for n in (3, 4))
     training.half_squared_loss(
         net(torch.eye(4, dtype=dtype)), torch.ones(4, 3, dtype=dtype)
@@ -46,7 +46,7 @@ def test_instruments_change_nothing(dtype: torch.dtype, training: bool) -> None:
         assert reading.shape[0] == 2
         assert not reading.requires_grad
         reading.zero_()  # what they return is not the model's own memory
-    assert net.training is training
+    assert net.training is train_mode
     assert torch.equal(torch.random.get_rng_state(), state)
     assert len(gradients) == len(weights) == 2
     for weight, value, gradient in zip(net.parameters(), weights, gradients, strict=True):
