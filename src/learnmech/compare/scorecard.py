@@ -56,8 +56,13 @@ def totals_words(ledgers: Sequence[Ledger]) -> str:
         f"{count['claims_hold']} of {count['claims']} claims hold, {count['headline']} of them "
         "predicted from the setting or the initial state with no fitted parameter; "
         f"{count['limits_met']} of {count['limits']} limits break as predicted; "
-        f"{count['checks']} checks and {count['observations']} observations stand apart."
+        f"{_plural(count['checks'], 'check')} and {_plural(count['observations'], 'observation')} "
+        "counted apart."
     )
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def scorecard_rows(ledgers: Sequence[Ledger]) -> list[dict[str, Any]]:
