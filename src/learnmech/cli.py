@@ -50,7 +50,8 @@ def _root() -> Path:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Return a console as wide as the terminal, or wide enough for a file."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
@@ -198,7 +199,7 @@ def _print_margins(ledger: Ledger, seed_offset: int) -> None:
     table = Table(box=None, header_style="bold", title_justify="left",
                   title=f"{ledger.chapter}, seed offset {seed_offset}")  # fmt: skip
     for column in ("verdict", "kind", "id", "discrepancy", "share of its room"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for entry in ledger.claims:
         share = share_used(entry)
         words = "" if share is None else f"{share:.2f}"

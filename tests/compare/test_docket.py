@@ -179,6 +179,21 @@ class TestLimits:
         self.limit(docket, failure="how-much", failure_tolerance=0.12)
         assert entry(docket)["failure_discrepancy"] == pytest.approx(1 / 9)
 
+    def test_each_setting_may_have_its_own_failure_tolerance(self, docket):
+        docket.predict("how-much", [0.01, 0.1, 0.9], fed="setting")
+        self.limit(docket, failure="how-much", failure_tolerance=[0.01, 0.01, 0.12])
+        assert entry(docket)["failure_tolerance"] == 0.12
+
+    def test_a_setting_beyond_its_own_failure_tolerance_fails(self, docket):
+        docket.predict("how-much", [0.01, 0.09, 0.9], fed="setting")
+        with pytest.raises(ClaimFailed, match="not the predicted one"):
+            self.limit(docket, failure="how-much", failure_tolerance=[0.01, 0.01, 0.12])
+
+    def test_failure_tolerances_must_fit_the_settings(self, docket):
+        docket.predict("how-much", [0.01, 0.1, 0.9], fed="setting")
+        with pytest.raises(ClaimError, match="one for each of the 3 settings"):
+            self.limit(docket, failure="how-much", failure_tolerance=[0.1, 0.1])
+
     def test_seeds_stand_on_the_second_axis(self, docket):
         runs = [[2.0, 2.04], [2.2, 2.2], [4.0, 4.0]]
         found = self.limit(docket, measured=runs, seeds=[0, 1])

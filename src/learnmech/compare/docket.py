@@ -224,7 +224,7 @@ class Docket:
         statistic: str = "mean",
         technical_name: str = "",
         failure: str | None = None,
-        failure_tolerance: float | None = None,
+        failure_tolerance: ArrayLike | None = None,
     ) -> None:
         """Show where a theory stops: its discrepancy grows along a knob and exceeds a bound.
 
@@ -246,8 +246,8 @@ class Docket:
             technical_name: the field's own name.
             failure: name of a frozen prediction of the discrepancy at each setting of the knob,
                 shape ``(knob,)``, or of the exponent with which it grows, shape ``()``.
-            failure_tolerance: largest relative error of the predicted discrepancies, or largest
-                difference of the exponent.
+            failure_tolerance: largest relative error of the predicted discrepancies, one for all
+                settings or one for each, or largest difference of the exponent.
 
         Raises:
             ClaimError: if the limit cannot be judged.
@@ -279,15 +279,15 @@ class Docket:
             kind="limit",
             limits=limits,
             knob={"name": knob[0], "values": judged.knob.tolist()},
-            theory=judged.failure_theory,
-            measured=judged.failure_measured,
+            theory=judged.failure.theory if judged.failure else None,
+            measured=judged.failure.measured if judged.failure else None,
             discrepancies=judged.discrepancies.tolist(),
             discrepancy=float(judged.discrepancies[-1]),
             measure=f"{measure.name}{judged.over_seeds}",
             tolerance=float(bound),
             because=because,
-            failure_discrepancy=judged.failure_discrepancy,
-            failure_tolerance=failure_tolerance,
+            failure_discrepancy=judged.failure.discrepancy if judged.failure else None,
+            failure_tolerance=judged.failure.tolerance if judged.failure else None,
             fitted_parameters=0,
             fed=fed,
             seeds=_recorded_seeds(seeds),
@@ -299,7 +299,7 @@ class Docket:
             identifier,
             f"discrepancy {grows} along {knob[0]}, bound {bound:.2g} = "
             f"{bound / tolerance:.3g} x tolerance of {limits}"
-            + (f"; {judged.failure_words}" if judged.failure_words else ""),
+            + (f"; {judged.failure.words}" if judged.failure else ""),
             "; ".join(judged.objections),
         )
 

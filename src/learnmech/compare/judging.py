@@ -49,6 +49,22 @@ class JudgedClaim:
 
 
 @dataclass(frozen=True)
+class JudgedFailure:
+    """How the failure itself compares with its prediction."""
+
+    theory: float | list[float]
+    """Predicted exponent, or predicted discrepancies along the knob."""
+    measured: float | list[float]
+    discrepancy: float
+    """Difference of the exponents, or relative error at the setting nearest to its tolerance."""
+    tolerance: float
+    """What was allowed there."""
+    words: str
+    objection: str
+    """Empty when the failure is the predicted one."""
+
+
+@dataclass(frozen=True)
 class JudgedLimit:
     """Discrepancies along a knob and what speaks against the limit."""
 
@@ -59,11 +75,8 @@ class JudgedLimit:
     objections: tuple[str, ...]
     """Empty when the theory breaks as predicted."""
     over_seeds: str
-    failure_theory: float | list[float] | None
-    """Predicted exponent, or predicted discrepancies along the knob."""
-    failure_measured: float | list[float] | None
-    failure_discrepancy: float | None
-    failure_words: str
+    failure: JudgedFailure | None
+    """None when only the growth and the bound were predicted."""
 
 
 def require_words(where: str, **words: str) -> None:
@@ -216,12 +229,23 @@ def _knob_predictions(
 
 
 def _judge_failure(
-    where: str, predicted: Array, knob: Array, discrepancies: Array, tolerance: float | None
-) -> tuple[float | list[float], float | list[float], float, str, str]:
-    if tolerance is None:
+    where: str,
+    predicted: Array,
+    knob: Array,
+    discrepancies: Array,
+    failure_tolerance: ArrayLike | None,
+) -> JudgedFailure:
+    if failure_tolerance is None:
         raise ClaimError(f"{where}: a predicted failure needs its failure_tolerance")
-    require_number(where, "failure_tolerance", tolerance)
+    allowed = np.asarray(failure_tolerance, dtype=np.float64)
+    if allowed.shape not in ((), predicted.shape):
+        raise ClaimError(
+            f"{where}: give one failure_tolerance, or one for each of the {len(knob)} settings"
+        )
+    for number in allowed.ravel():
+        require_number(where, "failure_tolerance", float(number))
     if predicted.ndim == 0:
+        tolerance = float(allowed)
         try:
             slope = fit_power_law(knob, discrepancies).slope
         except ValueError as error:
@@ -229,16 +253,21 @@ def _judge_failure(
         distance = abs(slope - float(predicted))
         words = f"exponent {slope:.2f}, predicted {float(predicted):.2f} +- {tolerance:.2g}"
         objection = "" if distance <= tolerance else f"it grows with {words}"
-        return float(predicted), slope, distance, words, objection
+        return JudgedFailure(float(predicted), slope, distance, tolerance, words, objection)
     if predicted.shape != discrepancies.shape or not (predicted > 0).all():
         raise ClaimError(
             f"{where}: a predicted failure is one exponent, or one positive discrepancy for each "
             f"of the {len(discrepancies)} settings; got shape {predicted.shape}"
         )
-    distance = float(np.max(np.abs(discrepancies - predicted) / predicted))
+    errors = np.abs(discrepancies - predicted) / predicted
+    worst = int(np.argmax(errors / allowed))
+    distance = float(errors[worst])
+    tolerance = float(np.broadcast_to(allowed, errors.shape)[worst])
     words = f"as predicted to within {distance:.2g}, tolerance {tolerance:.2g}"
     objection = "" if distance <= tolerance else f"the failure is not the predicted one: {words}"
-    return predicted.tolist(), discrepancies.tolist(), distance, words, objection
+    return JudgedFailure(
+        predicted.tolist(), discrepancies.tolist(), distance, tolerance, words, objection
+    )
 
 
 def judge_limit(
@@ -252,7 +281,7 @@ def judge_limit(
     seeds: tuple[int, ...],
     statistic: str,
     predicted_failure: Array | None,
-    failure_tolerance: float | None,
+    failure_tolerance: ArrayLike | None,
 ) -> JudgedLimit:
     """Judge whether a theory fails outside its regime, more and more, and as predicted.
 
@@ -266,7 +295,8 @@ def judge_limit(
         seeds: the seeds of the measurement.
         statistic: how the seeds' discrepancies become one.
         predicted_failure: an exponent, shape ``()``, or discrepancies, shape ``(K,)``.
-        failure_tolerance: largest difference of the exponent, or largest relative error.
+        failure_tolerance: largest difference of the exponent, or largest relative error, one for
+            all settings or one for each.
 
     Raises:
         ClaimError: for numbers or shapes that cannot be judged.
@@ -295,22 +325,16 @@ def judge_limit(
     if not (np.diff(discrepancies) > 0).all():
         steps = ", ".join(f"{d:.3g}" for d in discrepancies)
         objections.append(f"the discrepancy does not grow along {knob[0]}: {steps}")
-    theory: float | list[float] | None = None
-    found: float | list[float] | None = None
-    distance: float | None = None
-    words = ""
+    failure = None
     if predicted_failure is not None:
-        theory, found, distance, words, objection = _judge_failure(
+        failure = _judge_failure(
             where, predicted_failure, settings, discrepancies, failure_tolerance
         )
-        objections += [objection] if objection else []
+        objections += [failure.objection] if failure.objection else []
     return JudgedLimit(
         knob=settings,
         discrepancies=discrepancies,
         objections=tuple(objections),
         over_seeds=_over_seeds(statistic, count),
-        failure_theory=theory,
-        failure_measured=found,
-        failure_discrepancy=distance,
-        failure_words=words,
+        failure=failure,
     )

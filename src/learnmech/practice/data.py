@@ -1,7 +1,7 @@
 r"""Data sets by name: real digits and synthetic hierarchies, ready for linear networks.
 
-"Whitened" means X^T X / n = I over the n samples given, exactly and not in expectation, and
-centred. Targets are centred too, so that no bias is needed. All samples are training data.
+"Whitened" means X^T X / n = I over the n samples given, exactly and not in expectation. Inputs
+and targets of the digits are centred, so that no bias is needed. All samples are training data.
 """
 
 from collections.abc import Callable, Sequence
