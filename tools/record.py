@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from learnmech.compare.ledger import Ledger, load_ledger, unmoved
-from learnmech.compare.notebooks import ChapterFailed, check, find_chapters, for_each, run_seconds
+from learnmech.compare.notebooks import ChapterFailed, check, for_each, run_seconds
+from learnmech.compare.pairs import find_chapters
 from learnmech.compare.record import record_path, robustness_table, save_section
 
 ROOT = Path(__file__).resolve().parents[1]

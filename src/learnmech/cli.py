@@ -24,7 +24,7 @@ from learnmech.compare.reproducibility import find_root
 from learnmech.compare.scorecard import claim_words, scorecard_rows, totals_words
 
 if TYPE_CHECKING:
-    from learnmech.compare.notebooks import ChapterFiles
+    from learnmech.compare.pairs import ChapterFiles
 
 __all__ = ["main"]
 
@@ -56,7 +56,7 @@ def _console() -> Console:
 
 def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
     try:
-        from learnmech.compare.notebooks import find_chapters  # noqa: PLC0415 - needs the extra
+        from learnmech.compare.pairs import find_chapters  # noqa: PLC0415 - needs the extra
     except ImportError as error:
         raise _stop(
             f"running chapters needs the book's packages ({error.name} is missing); install them "

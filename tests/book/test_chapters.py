@@ -11,7 +11,7 @@ from chapter_checks import FRAME, exercise_problems, frame_problems
 from learnmech.compare.figures import MIME
 from learnmech.compare.guards import notebook_problems
 from learnmech.compare.ledger import load_ledger
-from learnmech.compare.notebooks import find_chapters, pair_problems, read_text
+from learnmech.compare.pairs import find_chapters, pair_problems, read_text
 from learnmech.compare.scorecard import totals
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 from page_checks import caption_pattern, page_paths, plain_words, read_page, site_problems
 
 from learnmech.compare.figures import MIME, stored_picture_problem
-from learnmech.compare.notebooks import find_chapters
+from learnmech.compare.pairs import find_chapters
 
 
 def _published(files):

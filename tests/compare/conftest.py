@@ -28,7 +28,8 @@ def book(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory):
     """A checkout whose toy chapter was run once; copy it before changing it."""
-    from learnmech.compare.notebooks import chapter_files, regenerate
+    from learnmech.compare.notebooks import regenerate
+    from learnmech.compare.pairs import chapter_files
 
     root = tmp_path_factory.mktemp("generated") / "checkout"
     pillar = root / "notebooks" / "solvable-settings"

@@ -17,14 +17,8 @@ import pytest
 from PIL import Image
 
 from learnmech.compare.figures import MIME
-from learnmech.compare.notebooks import (
-    ChapterFailed,
-    chapter_files,
-    check,
-    pair_problems,
-    read_text,
-    regenerate,
-)
+from learnmech.compare.notebooks import ChapterFailed, check, regenerate
+from learnmech.compare.pairs import chapter_files, pair_problems, read_text
 
 NOTEBOOK = "notebooks/solvable-settings/toy.ipynb"
 TEXT = "notebooks/solvable-settings/toy.md"

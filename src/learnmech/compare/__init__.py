@@ -1,7 +1,8 @@
 """How theory and practice are held together: chapters, claims, figures and the scorecard."""
 
 from learnmech.compare.chapter import Chapter, LedgerDiffers
-from learnmech.compare.docket import ClaimFailed, Docket
+from learnmech.compare.docket import Docket
+from learnmech.compare.entries import ClaimFailed
 from learnmech.compare.measures import (
     ClaimError,
     Measure,

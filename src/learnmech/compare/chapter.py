@@ -28,7 +28,8 @@ import numpy as np
 
 from learnmech.compare import reproducibility as repro
 from learnmech.compare.bibliography import load_bibliography
-from learnmech.compare.docket import SLUG, ClaimFailed, Docket
+from learnmech.compare.docket import Docket
+from learnmech.compare.entries import SLUG
 from learnmech.compare.figures import publish
 from learnmech.compare.ledger import differences, load_ledger
 from learnmech.compare.measures import ClaimError
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
 
-__all__ = ["Chapter", "ClaimFailed", "LedgerDiffers"]
+__all__ = ["Chapter", "LedgerDiffers"]
 
 _TITLE = re.compile(r"^# +(.+?) *$", re.MULTILINE)
 

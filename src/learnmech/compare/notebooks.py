@@ -1,4 +1,4 @@
-"""Chapters as files: text in, executed notebook, ledger and figure data out, or nothing at all.
+"""Running chapters: text in, executed notebook, ledger and figure data out, or nothing at all.
 
 The text (``.md``, MyST) is the source. :func:`regenerate` executes it in a fresh kernel into a
 temporary folder, checks the result, and only then moves notebook, ledger and figure data into
@@ -9,8 +9,6 @@ times are stored, and what a machine is called goes nowhere: two runs give the s
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -18,11 +16,9 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import jupytext
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -33,17 +29,13 @@ from nbformat import NotebookNode
 from learnmech.compare import reproducibility as repro
 from learnmech.compare.guards import notebook_problems
 from learnmech.compare.ledger import Ledger, load_ledger
+from learnmech.compare.pairs import ChapterFiles, output_problems, read_text, sources_hash
 
 __all__ = [
     "ChapterFailed",
-    "ChapterFiles",
-    "chapter_files",
     "check",
     "execute",
-    "find_chapters",
     "for_each",
-    "pair_problems",
-    "read_text",
     "regenerate",
     "run_seconds",
 ]
@@ -59,105 +51,6 @@ _CELL_SECONDS = 600
 
 class ChapterFailed(RuntimeError):
     """A chapter could not be executed; nothing was written."""
-
-
-@dataclass(frozen=True)
-class ChapterFiles:
-    """Where one chapter's files are."""
-
-    root: Path
-    slug: str
-    pillar: str
-
-    @property
-    def text(self) -> Path:
-        """The source, MyST markdown."""
-        return self.root / "notebooks" / self.pillar / f"{self.slug}.md"
-
-    @property
-    def notebook(self) -> Path:
-        """The executed notebook beside it."""
-        return self.text.with_suffix(".ipynb")
-
-    @property
-    def ledger(self) -> Path:
-        """The committed ledger."""
-        return self.root / "book" / "_ledger" / f"{self.slug}.json"
-
-    @property
-    def figures(self) -> Path:
-        """The folder of plotted data."""
-        return self.root / "book" / "_figures" / self.slug
-
-
-def find_chapters(root: Path) -> list[ChapterFiles]:
-    """Return every chapter of a checkout, by pillar and name."""
-    texts = sorted(root.glob("notebooks/*/*.md"))
-    return [ChapterFiles(root, text.stem, text.parent.name) for text in texts]
-
-
-def chapter_files(root: Path, slug: str) -> ChapterFiles:
-    """Return one chapter's files.
-
-    Raises:
-        KeyError: if there is no such chapter.
-    """
-    for files in find_chapters(root):
-        if files.slug == slug:
-            return files
-    raise KeyError(slug)
-
-
-def read_text(files: ChapterFiles) -> NotebookNode:
-    """Read a chapter's text as an unexecuted notebook with fixed cell ids."""
-    notebook: NotebookNode = jupytext.read(files.text, fmt="md:myst")
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"{files.slug}-{number:03d}"
-    notebook.metadata = NotebookNode(
-        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"}
-    )
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    return notebook
-
-
-def _sources_hash(notebook: NotebookNode) -> str:
-    parts = [[cell.cell_type, cell.source, cell.metadata] for cell in notebook.cells]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def pair_problems(files: ChapterFiles) -> list[str]:
-    """List how a notebook differs from its text, or was not run; empty for a good pair."""
-    if not files.notebook.is_file():
-        return [f"{files.notebook.name} is missing; run 'learnmech run {files.slug}'"]
-    text, notebook = read_text(files), nbformat.read(files.notebook, as_version=4)
-    problems = []
-    if len(text.cells) != len(notebook.cells):
-        problems.append(f"the text has {len(text.cells)} cells, the notebook {len(notebook.cells)}")
-    for number, (source, cell) in enumerate(zip(text.cells, notebook.cells, strict=False)):
-        where = f"cell {number} ({source['id']})"
-        if (source.cell_type, source.source) != (cell.cell_type, cell.source):
-            problems.append(f"{where}: text and notebook differ")
-        elif source.metadata != cell.metadata or source["id"] != cell["id"]:
-            problems.append(f"{where}: the cell's metadata or id differs from the text's")
-    problems += _output_problems(notebook)
-    return problems
-
-
-def _output_problems(notebook: NotebookNode) -> list[str]:
-    problems = []
-    count = 0
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code":
-            continue
-        count += 1
-        if cell.execution_count != count:
-            problems.append(f"cell {number}: not run in order (count {cell.execution_count})")
-        for output in cell.outputs:
-            if output.output_type == "error":
-                problems.append(f"cell {number}: ends in {output.ename}: {output.evalue}")
-            elif output.get("name") == "stderr":
-                problems.append(f"cell {number}: writes to stderr: {output.text.strip()[:200]}")
-    return problems
 
 
 class _ThisPython(AsyncKernelManager):
@@ -218,7 +111,7 @@ async def execute(
         except (DeadKernelError, TimeoutError) as error:
             raise ChapterFailed(f"{files.slug}: the kernel stopped: {error}") from None
     notebook.metadata.pop("language_info", None)
-    if problems := _output_problems(notebook):
+    if problems := output_problems(notebook):
         raise ChapterFailed(f"{files.slug}: {problems[0]}")
     return notebook
 
@@ -247,7 +140,7 @@ def _stage() -> Iterator[Path]:
 def _with_record(notebook: NotebookNode, fingerprint: str) -> str:
     notebook.metadata["learnmech"] = {
         "fingerprint": fingerprint,
-        "sources": _sources_hash(notebook),
+        "sources": sources_hash(notebook),
     }
     text: str = nbformat.writes(notebook, version=4)
     return text + "\n"
@@ -259,8 +152,8 @@ def _edited_by_hand(files: ChapterFiles) -> bool:
         return False
     notebook = nbformat.read(files.notebook, as_version=4)
     generated = notebook.metadata.get("learnmech", {}).get("sources")
-    now = _sources_hash(notebook)
-    return generated not in (None, now) and now != _sources_hash(read_text(files))
+    now = sources_hash(notebook)
+    return generated not in (None, now) and now != sources_hash(read_text(files))
 
 
 async def regenerate(
@@ -368,8 +261,8 @@ def run_seconds(files: ChapterFiles) -> float:
     """
     program = (
         "import asyncio, pathlib, resource, sys, tempfile\n"
-        "from learnmech.compare import notebooks\n"
-        "files = notebooks.chapter_files(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
+        "from learnmech.compare import notebooks, pairs\n"
+        "files = pairs.chapter_files(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
         "with tempfile.TemporaryDirectory() as stage:\n"
         "    asyncio.run(notebooks.execute(files, pathlib.Path(stage), mode='run'))\n"
         "use = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
