@@ -16,6 +16,8 @@ import os
 
 import pytest
 
+collect_ignore_glob = ["tests/**/conftest.py"]  # they hold fixtures, and no doctest
+
 
 def pytest_configure(config):
     """Pin the kernels' environment and teach nbval to compare figures."""
