@@ -39,7 +39,8 @@ def load_record(root: Path) -> dict[str, Any]:
 
 def save_section(root: Path, section: str, content: Mapping[str, Any]) -> None:
     """Replace one section of the record, with today's date and the versions that matter."""
-    versions = {"python": platform.python_version()} | {n: version(n) for n in _VERSIONS}
+    versions = {"python": platform.python_version()}
+    versions |= {name: version(name).split("+")[0] for name in _VERSIONS}
     head = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "versions": versions}
     record = load_record(root)
     record[section] = {**head, **content}
