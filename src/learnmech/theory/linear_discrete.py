@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from learnmech.numerics import ArrayLike
-from learnmech.theory.linear_networks import half_time
+from learnmech.theory.linear_networks import broadcast_modes, half_time
 
 __all__ = ["descent_half_time", "descent_strength", "growth_rate"]
 
@@ -59,7 +59,7 @@ def descent_strength(
     >>> descent_strength(1, 1.0, 0.25, 0.4).round(12)  # 0.25 * 1.3^2
     array([0.25  , 0.4225])
     """
-    s, a0 = _broadcast(singular_value, initial_strength)
+    s, a0 = broadcast_modes(singular_value, initial_strength)
     positive = all(np.all(np.isfinite(x)) and np.all(x > 0.0) for x in (s, a0))
     if not positive or not (np.isfinite(learning_rate) and learning_rate > 0.0):
         raise ValueError("singular value, start and learning rate must be positive and finite.")
@@ -135,7 +135,7 @@ def descent_half_time(
     """
     if not 0.0 < learning_rate < np.inf:
         raise ValueError("learning_rate must be positive and finite.")
-    s, a0 = _broadcast(singular_value, initial_strength)
+    s, a0 = broadcast_modes(singular_value, initial_strength)
     flow = half_time(s, a0, depth)
     late = 1.5 + learning_rate * float(np.max(s))
     longest = np.max(flow, initial=0.0) * late / learning_rate + 2.0
@@ -152,17 +152,3 @@ def descent_half_time(
     )
     share = np.where(after > 0, (np.log(s / 2) - low) / np.where(after > 0, high - low, 1.0), 0.0)
     return np.asarray(learning_rate * (before + share))
-
-
-def _broadcast(
-    singular_value: ArrayLike, initial_strength: ArrayLike
-) -> tuple[Float[np.ndarray, "*modes"], Float[np.ndarray, "*modes"]]:
-    s, a0 = (np.asarray(x, dtype=np.float64) for x in (singular_value, initial_strength))
-    try:
-        s, a0 = np.broadcast_arrays(s, a0)
-    except ValueError as error:
-        raise ValueError(
-            f"singular_value of shape {s.shape} and initial_strength of shape {a0.shape} do not "
-            "broadcast; give one start per mode."
-        ) from error
-    return s, a0

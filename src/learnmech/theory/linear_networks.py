@@ -160,6 +160,21 @@ def _solve(t: Array, s: Array, a0: Array, depth: float) -> Array:
     return a
 
 
+def broadcast_modes(
+    singular_value: ArrayLike, initial_strength: ArrayLike
+) -> tuple[Float[np.ndarray, "*modes"], Float[np.ndarray, "*modes"]]:
+    """Return singular values and starts as float64 arrays of one shape, or a clear ValueError."""
+    s, a0 = (np.asarray(x, dtype=np.float64) for x in (singular_value, initial_strength))
+    try:
+        s, a0 = np.broadcast_arrays(s, a0)
+    except ValueError as error:
+        raise ValueError(
+            f"singular_value of shape {s.shape} and initial_strength of shape {a0.shape} do not "
+            "broadcast; give one start per mode."
+        ) from error
+    return s, a0
+
+
 def _finite(value: ArrayLike, name: str) -> Array:
     array = np.asarray(value, dtype=np.float64)
     if not np.all(np.isfinite(array)):
@@ -181,11 +196,4 @@ def _mode_inputs(
         )
     if not (math.isfinite(depth) and depth >= 1):
         raise ValueError(f"depth must be a finite number of at least 1, not {depth}.")
-    try:
-        s, a0 = np.broadcast_arrays(s, a0)
-    except ValueError as error:
-        raise ValueError(
-            f"singular_value of shape {s.shape} and initial_strength of shape {a0.shape} do not "
-            "broadcast; give one start per mode."
-        ) from error
-    return s, a0
+    return broadcast_modes(s, a0)
