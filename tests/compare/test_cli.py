@@ -1,8 +1,11 @@
 """The command line as a person uses it: words, exit codes, no traceback."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -79,16 +82,12 @@ def test_outside_a_book_it_says_where_to_go(tmp_path, monkeypatch):
         assert "change into a checkout" in done.output
 
 
-def test_an_interrupted_run_leaves_everything_as_it_was(copy):
+def test_an_interrupted_run_leaves_everything_as_it_was(copy, tmp_path):
     """Ctrl-C in the middle of a cell, as a terminal sends it."""
-    import os
-    import signal
-    import time
-
+    begun = tmp_path / "begun"
+    stall = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(300)\n"
     text = copy / "notebooks" / "solvable-settings" / "toy.md"
-    text.write_text(
-        text.read_text().replace("runs = np.stack", "import time\ntime.sleep(60)\nruns = np.stack")
-    )
+    text.write_text(text.read_text().replace("runs = np.stack", stall + "runs = np.stack"))
     before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
     process = subprocess.Popen(
         [sys.executable, "-m", "learnmech.cli", "run", "toy"],
@@ -98,9 +97,16 @@ def test_an_interrupted_run_leaves_everything_as_it_was(copy):
         text=True,
         start_new_session=True,
     )
-    time.sleep(9)
-    os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=30)
-    assert process.returncode not in (0, None)
+    try:
+        deadline = time.monotonic() + 90
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert begun.exists()
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    assert "interrupted; what was running wrote nothing" in error
     assert "Traceback" not in error
     assert {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()} == before
