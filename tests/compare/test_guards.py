@@ -81,6 +81,8 @@ def test_a_counterfactual_run_may_feed_a_prediction_that_says_so():
         "from learnmech.practice import training\nw = training.gradient_descent(model)",
         "import learnmech\nw = learnmech.practice.training.gradient_descent(model)",
         "optimiser.step()\nw = optimiser.step()",
+        "def cell(s):\n    loss.backward()\nw = sweep(cell, {'s': chapter.seeds(3)})",
+        "def cell(s):\n    loss.backward()\nw = sweep(function=partial(cell, 1), grid=grid)",
         "def inner():\n    loss.backward()\ndef outer():\n    return inner()\nw = outer()",
     ],
 )

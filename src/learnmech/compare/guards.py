@@ -8,8 +8,9 @@ Four rules, each a list of problems that is empty for a good chapter:
 * no cell ends in a semicolon, which shows an output in one runner and hides it in another.
 
 The first rule follows names through the code: a call of anything imported from
-``learnmech.practice.training``, of ``.backward()`` or of an optimiser's ``.step()`` is training; a
-name that was assigned from it, directly or through other names, carries the line of that training.
+``learnmech.practice.training``, of ``.backward()`` or of an optimiser's ``.step()`` is training,
+and so is a call that is handed a function which trains, such as a sweep over it; a name that was
+assigned from it, directly or through other names, carries the line of that training.
 """
 
 from __future__ import annotations
@@ -175,11 +176,13 @@ class _Flow:
     def _is_training(self, call: ast.Call) -> bool:
         called = _name(call.func)
         parts = called.split(".")
+        arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
         return (
             called in self.trainers
             or parts[0] in self.trainers
             or "training" in parts[:-1]
             or (len(parts) > 1 and parts[-1] in _TRAINING_METHODS)
+            or any(_name(given) in self.trainers for given in arguments)
         )
 
     def _descends(self, node: ast.AST, cell: int) -> set[tuple[int, int]]:
