@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+PEERS := .venv-peers
 # Where `make test` leaves its counts, for whoever reads them by machine.
 RESULTS := _build/test
 
@@ -76,14 +77,25 @@ times: env ## measure and record each chapter's CPU time
 robustness: env ## run each chapter with other seeds, and record the verdicts
 	@$(BIN)/python tools/record.py robustness
 
-bench: env ## run learnmech beside its peers
-	@set -- benchmarks/bench_*.py; \
-	if test ! -e "$$1"; then echo "There is no benchmark yet (benchmarks/bench_*.py)."; exit 0; fi; \
-	for script in "$$@"; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+# The peers pull a torchvision or a torch of their own, and never come near ours.
+$(PEERS)/.ready: benchmarks/peers.txt constraints.txt
+	@echo "Making the peers' environment in $(PEERS), once: about a minute."
+	@rm -rf $(PEERS); $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check \
+	    -r benchmarks/peers.txt -c constraints.txt
+	@touch $@
+
+bench: env $(PEERS)/.ready ## run learnmech beside its peers, and write benchmarks/RESULTS.md
+	@missed=; for script in benchmarks/bench_*.py; do \
+	    echo "== $$script"; $(BIN)/python "$$script" || missed="$$missed $$script"; \
+	done; \
+	$(BIN)/python benchmarks/summary.py >/dev/null; \
+	echo "The table is at benchmarks/RESULTS.md"; \
+	test -z "$$missed" || { echo "a target was missed in:$$missed"; exit 1; }
 
 clean: ## remove the environment, the built book and all caches
-	@echo "Removing $(VENV), _build, dist, and the caches of Python, pytest, Hypothesis, ruff, mypy," \
+	@echo "Removing $(VENV), $(PEERS), _build, dist, and the caches of Python, pytest, Hypothesis, ruff, mypy," \
 	    "import-linter and Jupyter."
-	@rm -rf $(VENV) _build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
+	@rm -rf $(VENV) $(PEERS) _build dist .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
 	@find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
 	    -exec rm -rf {} +

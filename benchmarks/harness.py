@@ -13,12 +13,13 @@ one run. Every function returns the facts of its run (errors, counts of products
         )
         bench.bound("top Hessian eigenvalue: error", 3e-9, at_most=1e-6)
 
-At the end the rows are printed as a table and stored in ``results.json``; a missed target makes
-the script end with exit code 1.
+At the end the rows are printed and stored in ``results.json``; a missed target makes the script
+end with exit code 1. ``summary.py`` makes the table of all of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -44,9 +45,8 @@ if any(os.environ.get(name) != value for name, value in PINNED.items()):
 
 import numpy as np
 import torch
+from summary import HERE, RESULTS, row_in_words
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 
 Facts = Mapping[str, float | int]
@@ -98,7 +98,8 @@ class PeerProcess:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        print("run", file=stdin, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # it has ended; the next line says so
+            print("run", file=stdin, flush=True)
         line = stdout.readline()
         if not line:
             raise SystemExit(f"the peer ended with exit code {self._process.wait()}; see above")
@@ -109,8 +110,10 @@ class PeerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
         self._process.wait(timeout=60)
         self._folder.cleanup()
 
@@ -186,7 +189,8 @@ class Bench:
         if kind is not None:
             return
         for row in self.rows:
-            print(_line(row))
+            mark = "met   " if row["met"] else "MISSED"
+            print(mark, " | ".join(part for part in row_in_words(row)[:-1] if part))
         self._store()
         if not all(row["met"] for row in self.rows):
             raise SystemExit(1)
@@ -219,24 +223,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return float(f"{value:.3g}") if isinstance(value, float) else value
-
-
-def _facts_in_words(facts: Facts) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {number:.2g}"
-        if isinstance(number, float)
-        else f"{name.replace('_', ' ')} {number}"
-        for name, number in facts.items()
-    )
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    mark = "met   " if row["met"] else "MISSED"
-    if "value" in row:
-        return f"{mark}  {row['work']}: {row['value']:.3g} (at most {row['at_most']:g})"
-    target = "" if row["at_least"] is None else f", at least {row['at_least']:.3g}"
-    return (
-        f"{mark}  {row['work']}: {row['times_faster']:.3g} x{target}; "
-        f"ours {row['ours_seconds']:.3g} s ({_facts_in_words(row['ours'])}); "
-        f"{row['peer']} {row['peer_seconds']:.3g} s ({_facts_in_words(row['peer_facts'])})"
-    )

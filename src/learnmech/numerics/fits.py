@@ -26,14 +26,10 @@ _FEWEST_POINTS = 3
 class LineFit:
     """A fitted straight line ``intercept + slope * x``."""
 
-    slope: float
-    """Units of y per unit of x."""
-    intercept: float
-    """Units of y."""
-    slope_standard_error: float
-    """One standard error of the slope, from the residuals."""
-    residual_rms: float
-    """Root mean square of the residuals, units of y."""
+    slope: float  # units of y per unit of x
+    intercept: float  # units of y
+    slope_standard_error: float  # one standard error of the slope, from the residuals
+    residual_rms: float  # root mean square of the residuals, units of y
 
 
 def fit_line(x: ArrayLike, y: ArrayLike) -> LineFit:
@@ -93,7 +89,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> LineFit:
         y: positive values, shape ``(n,)``.
 
     Returns:
-        The line in natural-log coordinates: ``slope`` is the exponent m, ``intercept`` is ln A.
+        The line in natural-log coordinates, where ``slope`` is m and ``intercept`` is ln A.
 
     Raises:
         ValueError: if a number is not positive, or as :func:`fit_line` does.
