@@ -165,7 +165,7 @@ class Bench:
             "peer_facts": counted[-1][3],
             "times_faster": ratio,
             "at_least": at_least,
-            "met": at_least is None or ratio >= at_least,
+            "met": at_least is None or bool(ratio >= at_least),
             "pairs": pairs,
         }
         self.rows.append(row)
@@ -173,7 +173,12 @@ class Bench:
 
     def bound(self, work: str, value: float, *, at_most: float) -> dict[str, Any]:
         """Record a number that has a bound: an error, or a cost in units the text names."""
-        row = {"work": work, "value": float(value), "at_most": at_most, "met": value <= at_most}
+        row = {
+            "work": work,
+            "value": float(value),
+            "at_most": at_most,
+            "met": bool(value <= at_most),
+        }
         self.rows.append(row)
         return row
 

@@ -1,5 +1,19 @@
 """What should happen: closed forms, differential equations and fixed points. NumPy, no torch."""
 
+from learnmech.theory.infinite_width import InfiniteKernels, infinite_kernels
+from learnmech.theory.kernel_dynamics import (
+    KernelDynamics,
+    kernel_gradient_descent,
+    kernel_gradient_flow,
+)
+from learnmech.theory.kernel_regression import (
+    CrossValidation,
+    KernelRegressionCurve,
+    eigenframework,
+    generalised_cross_validation,
+    held_out_error,
+)
+from learnmech.theory.kernel_ridge import effective_ridge
 from learnmech.theory.linear_coupled import (
     CoupledSolution,
     coupled_solution,
@@ -25,19 +39,30 @@ from learnmech.theory.linear_observables import (
 
 __all__ = [
     "CoupledSolution",
+    "CrossValidation",
     "Flow",
+    "InfiniteKernels",
+    "KernelDynamics",
+    "KernelRegressionCurve",
     "coupled_solution",
     "crossing_times",
     "decayed_imbalance",
     "descent_half_time",
     "descent_strength",
     "effective_rank",
+    "effective_ridge",
+    "eigenframework",
     "final_product",
+    "generalised_cross_validation",
     "gradient_flow",
     "growth_rate",
     "half_time",
+    "held_out_error",
     "imbalance",
+    "infinite_kernels",
     "initial_strengths",
+    "kernel_gradient_descent",
+    "kernel_gradient_flow",
     "loss_curve",
     "mode_strength",
     "singular_modes",
