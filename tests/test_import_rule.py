@@ -39,7 +39,7 @@ def test_the_package_keeps_the_rule(source):
     ("module", "line"),
     [
         ("theory/linear_networks.py", "import learnmech.practice.networks"),
-        ("practice/training.py", "from learnmech.theory import mode_strength"),
+        ("practice/losses.py", "from learnmech.theory import mode_strength"),
         ("compare/measures.py", "from learnmech.theory import half_time"),
         ("numerics/fits.py", "import learnmech.compare.ledger"),
     ],

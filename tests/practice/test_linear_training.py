@@ -1,4 +1,4 @@
-"""Data, linear networks, training and instruments, each against a few plain lines."""
+"""Linear networks, training and instruments, each against a few plain lines."""
 
 import numpy as np
 import pytest
@@ -7,70 +7,18 @@ from torch import nn
 
 from learnmech.practice import linear_probes
 from learnmech.practice.data import load, orthonormal
+from learnmech.practice.losses import half_squared_loss
 from learnmech.practice.networks import DeepLinear, aligned_linear, gaussian_linear
-from learnmech.practice.training import gradient_descent, half_squared_loss
+from learnmech.practice.representations import effective_rank
+from learnmech.practice.training import gradient_descent
 
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", ["digits", "hierarchy", "teacher"])
-def test_inputs_are_whitened_exactly(name: str) -> None:
-    data = load(name, generator=seeded(0))
-    correlation, covariance, power = data.moments()
-    eye = torch.eye(covariance.shape[0], dtype=torch.float64)
-    torch.testing.assert_close(covariance, eye, atol=1e-12, rtol=0)
-    assert power >= float((correlation**2).sum()) - 1e-12
-    if name != "digits":
-        values = torch.linalg.svdvals(correlation)[:5]
-        expected = torch.tensor([3.0, 1.8, 1.0, 0.6, 0.35], dtype=torch.float64)
-        torch.testing.assert_close(values, expected)
-
-
-def test_digits_between_whitened_and_raw() -> None:
-    """Independent: NumPy's eigenvalues of the raw pixel covariance."""
-    from sklearn.datasets import load_digits
-
-    pixels = load_digits().data
-    raw = np.linalg.eigvalsh(np.cov(pixels.T, bias=True))[::-1][:12]
-    for c in (0.0, 0.3, 1.0):
-        data = load("digits", components=12, covariance_power=c)
-        assert data.inputs.shape == (1797, 12)
-        spectrum = torch.diagonal(data.moments()[1]).numpy()
-        np.testing.assert_allclose(spectrum, raw**c / np.mean(raw**c), rtol=1e-9)
-        assert float(data.targets.mean(0).abs().max()) < 1e-12
-
-
-def test_the_tree_splits_items_in_halves() -> None:
-    data = load("hierarchy", singular_values=(2.0,), outputs=3, generator=seeded(1))
-    first, second = data.targets[:4], data.targets[4:]
-    torch.testing.assert_close(first, first[:1].expand(4, 3))
-    torch.testing.assert_close(first, -second)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "mnist"}, "choose from digits, hierarchy, teacher"),
-        ({"name": "teacher"}, "pass generator"),
-        ({"name": "digits", "components": 65}, "principal components"),
-        ({"name": "digits", "covariance_power": 2.0}, "must lie in"),
-        ({"name": "hierarchy", "singular_values": (1.0,) * 8, "generator": seeded(0)}, "1 to 7"),
-        ({"name": "teacher", "samples": 10, "generator": seeded(0)}, "more samples"),
-        ({"name": "digits", "singular_values": (0.0,)}, "positive and finite"),
-    ],
-)
-def test_load_refuses(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load(**settings)
-
-
-def test_random_things_depend_on_their_generator_only() -> None:
+def test_random_networks_depend_on_their_generator_only() -> None:
     state = torch.random.get_rng_state()
-    one, two, other = (load("teacher", generator=seeded(k)).targets for k in (3, 3, 4))
-    torch.testing.assert_close(one, two, rtol=0, atol=0)
-    assert not torch.allclose(one, other)
     nets = [gaussian_linear((3, 4, 2), 0.1, generators=[seeded(k) for k in (5, 6)]) for _ in "ab"]
     torch.testing.assert_close(nets[0].weights[1], nets[1].weights[1], rtol=0, atol=0)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -207,5 +155,5 @@ def test_instruments() -> None:
     assert float(linear_probes.subspace_overlap(m, axes[:, :2], axes[:, :2])) == pytest.approx(1)
     assert float(linear_probes.subspace_overlap(m, axes[:, 1:2], axes[:, :1])) == pytest.approx(0.5)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    assert float(linear_probes.effective_rank(m)) == pytest.approx(np.exp(entropy))
+    assert float(effective_rank(m)) == pytest.approx(np.exp(entropy))
     assert float(half_squared_loss(m, 2 * m)) == pytest.approx(10 / 6)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from learnmech.practice.networks import DeepLinear
 
-__all__ = ["effective_rank", "product", "strengths", "subspace_overlap"]
+__all__ = ["product", "strengths", "subspace_overlap"]
 
 
 def product(model: DeepLinear) -> Float[Tensor, "*E C d"]:
@@ -75,28 +75,3 @@ def subspace_overlap(
     on_right = ((vt[..., :k, :] @ right) ** 2).sum((-2, -1))
     overlap: Tensor = (on_left + on_right) / (2 * k)
     return overlap
-
-
-def effective_rank(products: Float[Tensor, "*T C d"]) -> Float[Tensor, "*T"]:
-    """Exponential of the entropy of M's normalised singular values.
-
-    It is exp(-sum p ln p), with p the singular values over their sum (Roy and Vetterli, "The
-    effective rank", EUSIPCO 2007).
-
-    Args:
-        products: M, (..., C, d).
-
-    Returns:
-        The effective rank, from one to min(C, d), (...).
-
-    Raises:
-        ValueError: On a product that is zero.
-
-    >>> effective_rank(torch.eye(3, dtype=torch.float64)).round(decimals=12)
-    tensor(3., dtype=torch.float64)
-    """
-    if not bool((products != 0).any(-1).any(-1).all()):
-        raise ValueError("effective rank needs products that are not zero.")
-    values = torch.linalg.svdvals(products)
-    share = values / values.sum(-1, keepdim=True)
-    return torch.exp(torch.special.entr(share).sum(-1))
