@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import re
 import textwrap
@@ -19,10 +20,23 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+# What users are promised: what the wings export, and training, which has its own door.
+PUBLIC = (
+    "learnmech.theory",
+    "learnmech.practice",
+    "learnmech.practice.training",
+    "learnmech.compare",
+    "learnmech.numerics",
+)
+# The makers of data sets are called through `load`, and their settings are documented.
+_MAKERS = "learnmech.practice.data."
+_OF_EVERY_MODULE = {"forward", "extra_repr"}
+
 _PIECE = re.compile(
     r"(?P<doubled>``.+?``)"
     r"|\$\$(?P<display>.+?)\$\$"
     r"|(?<![\\$\w])\$(?P<maths>[^$\n]+(?:\n[^$\n]+)?)\$"
+    r"|:mod:`~?(?P<module>[\w.]+)`"
     r"|(?P<role>:[a-z:]+:`[^`]+`)"
     r"|`(?P<code>[^`<>]+(?:<[^`]*)?)`(?!_)"
     r"|(?P<bar>\|)"
@@ -30,6 +44,8 @@ _PIECE = re.compile(
     r"|(?P<underscore>\w_)(?![\w_`])",
     re.DOTALL,
 )
+# Napoleon would read what stands before a colon there as a type.
+_RETURNS = re.compile(r"^((?:Returns|Yields):\n +)", re.MULTILINE)
 
 
 def _translate(match: re.Match[str]) -> str:
@@ -40,10 +56,12 @@ def _translate(match: re.Match[str]) -> str:
         indent = margin.group() if margin else ""
         body = "\n".join(f"{indent}   {line.strip()}" for line in text.strip().splitlines())
         return f"\n\n{indent}.. math::\n\n{body}\n\n{indent}"
+    # Markup ends only before a space or punctuation: the plural of `x` needs a mark for that.
+    mark = "\\ " if match.string[match.end() : match.end() + 1].isalnum() else ""
     if kind == "maths":
-        return f":math:`{' '.join(text.split())}`"
-    if kind == "code":
-        return f"``{text}``"
+        return f":math:`{' '.join(text.split())}`{mark}"
+    if kind in {"code", "module"}:
+        return f"``{text}``{mark}"
     if kind in {"bar", "star"}:
         return f"\\{text}"
     if kind == "underscore":
@@ -86,6 +104,7 @@ def translate(lines: list[str], *, formulas: bool = False) -> list[str]:
             new = [".. code-block:: text", "", *paragraph]
         else:
             text = _PIECE.sub(_translate, "\n".join(paragraph))
+            text = _RETURNS.sub(r"\1: ", text)
             new = text.splitlines()
         result += [*new, ""]
     return result
@@ -135,8 +154,26 @@ def process(_: Sphinx, what: str, *event: Any) -> None:
         lines += [""]
 
 
+def promised() -> list[tuple[str, str, Any]]:
+    """Return (path, name, thing) for all that users are promised."""
+    modules = [importlib.import_module(path) for path in PUBLIC]
+    return [(m.__name__, name, getattr(m, name)) for m in modules for name in m.__all__]
+
+
+def skip(_: Sphinx, what: str, name: str, *event: Any) -> bool | None:
+    """Leave out what modules share among themselves, and methods that every network has."""
+    thing, *_rest = event
+    if what == "class":
+        return True if name in _OF_EVERY_MODULE else None
+    inner = inspect.isclass(thing) or inspect.isfunction(thing)
+    if what != "module" or not inner or thing.__module__.startswith(_MAKERS):
+        return None
+    return None if any(thing is known for _, _, known in promised()) else True
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension; it has to see docstrings before napoleon does."""
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", process, priority=100)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -25,7 +25,7 @@ _LARGEST_TOLERANCE_FACTOR = 2.0
 class Docket(Entries):
     """Predictions and verdicts of one chapter: claims, limits, checks and observations.
 
-    Made as :class:`learnmech.compare.entries.Entries` is.
+    Made with the arguments of `Entries`, from which it inherits seeds, generators and predictions.
     """
 
     def claim(

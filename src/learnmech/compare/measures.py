@@ -48,12 +48,12 @@ class ClaimError(ValueError):
 class Measure:
     """A named way to turn (predicted, measured) into one discrepancy."""
 
+    # Words for the ledger, such as `largest deviation over 3`.
     name: str
-    """Words for the ledger, such as ``largest deviation over 3``."""
+    # Maps predicted and measured arrays to a non-negative number.
     function: Callable[[Array, Array], float]
-    """Maps predicted and measured arrays to a non-negative number."""
+    # For measures that fit, maps the measured array to the fitted number and its standard error.
     reduces_measurement: Callable[[Array], tuple[float, float]] | None = None
-    """For measures that fit: measured array to (fitted number, its standard error)."""
 
     def __call__(self, prediction: ArrayLike, measurement: ArrayLike) -> float:
         """Return the discrepancy, refusing what cannot be compared."""

@@ -1,7 +1,7 @@
 """Data sets by name: real, generated or downloaded, each with its scaling stated.
 
 Everything but "mnist", "fashion-mnist" and "cifar-10" works offline; those three are downloaded
-once, checked by their sha256 and kept. See :func:`load` for all names and their settings.
+once, checked by their sha256 and kept. See `load` for all names and their settings.
 """
 
 from learnmech.practice.data.corpus import Corpus

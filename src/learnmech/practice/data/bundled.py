@@ -5,7 +5,7 @@ r"""Real data that scikit-learn brings along: digits, breast-cancer, diabetes. O
 * "diabetes": n = 442, d = 10, C = 1, standardised targets.
 
 Inputs are (n, d), targets (n, C). Statistics run over all n samples; part them afterwards with
-:func:`learnmech.practice.data.split`.
+`split`.
 """
 
 import torch

@@ -48,7 +48,7 @@ _LEFT_OUT = {
 class Corpus:
     """A text as numbers of words, document after document."""
 
-    name: str
+    name: str  # the name it was loaded by
     source: str  # what the text was taken from, with its version
     tokens: Int[Tensor, " N"]  # each word's place in the vocabulary
     starts: Int[Tensor, " D"]  # place in tokens where each document begins

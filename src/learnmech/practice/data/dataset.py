@@ -13,9 +13,9 @@ __all__ = ["Dataset", "choose", "required", "split"]
 class Dataset:
     """Inputs and targets, one row per sample."""
 
-    name: str
-    inputs: Float[Tensor, "n d"] | Int[Tensor, "n d"]  # integers are tokens
-    targets: Float[Tensor, "n C"]
+    name: str  # the name it was loaded by
+    inputs: Float[Tensor, "n d"] | Int[Tensor, "n d"]  # (n, d); integers are tokens
+    targets: Float[Tensor, "n C"]  # (n, C)
     labels: Int[Tensor, " n"] | None = None  # class of each sample, 0 to C - 1, if it has one
 
     def moments(

@@ -2,7 +2,7 @@
 
 pooch writes to a temporary name in the cache and moves the file to its own name only when its
 checksum is right; a cached file with a wrong checksum is fetched again. Every failure is one
-sentence, a :class:`DownloadError`. (A process killed outright may leave a file with a temporary
+sentence, a `DownloadError`. (A process killed outright may leave a file with a temporary
 name, which nothing reads.)
 
 Where files come from and where they go:

@@ -63,7 +63,7 @@ def load(
       Settings `components`, `covariance_power`, or `pixels=True`.
     * "breast-cancer": (569, 30), (569, 1). Standardised features, targets +1 and -1.
     * "diabetes": (442, 10), (442, 1). Features and targets standardised.
-    * "docstrings": a :class:`Corpus`, the words of the running Python's documentation strings.
+    * "docstrings": a `Corpus`, the words of the running Python's documentation strings.
       Settings `vocabulary_size`, `folder`.
 
     Real, downloaded once with the extra `download`, centred and scaled by the training part:

@@ -194,7 +194,7 @@ def modular_addition(
     """Make "modular-addition": all p^2 pairs (a, b), and a + b modulo p.
 
     Rows go through (0, 0), (0, 1), ..., (p - 1, p - 1). Targets are one-hot, (p^2, p), not
-    centred; labels are the sums. Part them with :func:`learnmech.practice.data.split`.
+    centred; labels are the sums. Part them with `split`.
 
     Args:
         modulus: p, at least 2.
