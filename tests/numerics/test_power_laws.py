@@ -91,6 +91,42 @@ def test_a_fit_does_not_depend_on_units_or_order() -> None:
     assert heavy.exponent == pytest.approx(fit.exponent, rel=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-160, 1e200])
+def test_squares_of_any_unit_are_within_range(unit: float) -> None:
+    """Values whose squares under- or overflow; noise of a relative size that survives."""
+    y = noisy(2)
+    fit, scaled = fit_saturating_power_law(X, y), fit_saturating_power_law(X, unit * y)
+    assert scaled.exponent == pytest.approx(fit.exponent, rel=1e-9)
+    for name in ("amplitude", "offset", "residual_rms"):
+        assert getattr(scaled, name) / unit == pytest.approx(getattr(fit, name), rel=1e-9)
+
+
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_a_narrow_range_does_not_mislead_the_search(nonnegative: bool) -> None:
+    """Over 1000 to 1001 powers of x differ by parts in a thousand, or hardly at all."""
+    x = np.linspace(1000.0, 1001.0, 12)
+    for exponent in (2.0, 6.0):
+        y = curve(x / 1000.0, 3.0, exponent, 0.2)
+        fit = fit_saturating_power_law(x, y, nonnegative_offset=nonnegative)
+        assert fit.exponent == pytest.approx(exponent, rel=1e-3)
+
+
+@pytest.mark.parametrize("lowest", [1e-6, 1e-9, 1e-12, 1e-18])
+def test_bounds_may_begin_at_any_small_exponent(lowest: float) -> None:
+    """Where x^-b is one to a rounding, sums of squares of it must not be rounding alone."""
+    y = curve(X, 2.0, 0.7, -0.2)
+    fit = fit_saturating_power_law(X, y, nonnegative_offset=False, exponent_bounds=(lowest, 10.0))
+    assert fit.exponent == pytest.approx(0.7, rel=1e-9)
+
+
+def test_a_curve_is_evaluated_in_double_precision() -> None:
+    fit = fit_saturating_power_law(X, curve(X, 2.0, 0.6, 0.3))
+    for x in (X.astype(np.float32), [3, 300], np.array([3, 300])):
+        value = fit.at(x)
+        assert value.dtype == np.float64
+        np.testing.assert_array_equal(value, fit.at(np.asarray(x, dtype=np.float64)))
+
+
 @pytest.mark.parametrize("resampling", ["residuals", "pairs"])
 def test_intervals_are_determined_by_the_generator(resampling) -> None:
     y = noisy(3)

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -185,6 +186,12 @@ def test_the_whole_hypercube_and_its_monomials() -> None:
     np.testing.assert_array_equal((data.targets.mT @ data.targets / 32).numpy(), np.eye(4))
 
 
+def test_degrees_may_be_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    ours, theirs = (load("hypercube", components=3, degrees=m) for m in ((1, 3), np.array([1, 3])))
+    assert torch.equal(ours.targets, theirs.targets)
+
+
 def test_sampled_vertices_are_fair() -> None:
     data = load("hypercube", components=40, degrees=(3,), samples=4000, generator=seeded(0))
     assert set(data.inputs.unique().tolist()) == {-1.0, 1.0}
@@ -265,6 +272,13 @@ def test_parts_of_growing_size_are_nested_and_random() -> None:
     assert torch.equal(large[:50], small)
     assert not torch.equal(other, small)
     assert not torch.equal(small, data.inputs[:50])
+
+
+def test_numbers_of_samples_may_be_numpys() -> None:
+    """As a learning curve has them, from np.geomspace(...).astype(int)."""
+    data = load("diabetes")
+    ours, theirs = (split(data, n, generator=seeded(0))[0].inputs for n in (50, np.int64(50)))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("share", [0, 4, -1, 0.0, 1.0, 1.5, float("nan"), 0.01])

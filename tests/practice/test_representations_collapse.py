@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -130,6 +131,36 @@ def test_invariances() -> None:
     assert moved.nc2.norms == pytest.approx(plain.nc2.norms, rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_squares_out_of_range_change_nothing(scale: float) -> None:
+    features, labels = noisy([6, 9, 4, 7, 5])
+    w = draw(3, C, 12)
+    plain = neural_collapse(features, labels, w)
+    for scaled in (
+        neural_collapse(scale * features, labels, w),
+        neural_collapse(features, labels, scale * w),
+    ):
+        for name in ("nc1", "nc3", "nc4", "between_rank", "within_rank"):
+            assert getattr(scaled, name) == pytest.approx(getattr(plain, name), rel=1e-9)
+        for name in ("nc2", "classifier"):
+            assert getattr(scaled, name).norms == pytest.approx(getattr(plain, name).norms)
+    lengths = torch.tensor([1e-300, 1.0, 2.0], dtype=torch.float64)
+    assert simplex_deviation(simplex(3) * lengths[:, None]).angles == pytest.approx(0.0, abs=1e-15)
+    assert simplex_deviation(1e300 * simplex(3)).norms == pytest.approx(0.0, abs=1e-15)
+
+
+def test_effective_ranks_by_hand() -> None:
+    """Shares 3/4 and 1/4, and singular values whose sum a double does not hold."""
+    matrix = torch.diag(torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64))
+    expected = 4.0 / 3.0**0.75
+    for scale in (1.0, 5e307, 1e-320):
+        rank = effective_rank(torch.stack([scale * matrix, scale * matrix.flip(0)]))
+        np.testing.assert_allclose(rank.numpy(), expected, rtol=1e-3 if scale < 1e-300 else 1e-14)
+    for wrong in (0.0 * matrix, matrix / 0.0, torch.full((2, 2), torch.inf)):
+        with pytest.raises(ValueError, match="finite matrices that are not zero"):
+            effective_rank(wrong)
+
+
 def test_self_duality_by_hand() -> None:
     features, labels = simplex(), torch.arange(C)
     assert neural_collapse(features, labels, 3.0 * simplex()).nc3 == pytest.approx(0.0, abs=1e-14)
@@ -226,9 +257,15 @@ X, Y = torch.eye(4), torch.arange(4)
         ((X, Y, None, torch.ones(4)), "bias must be"),
         ((torch.ones(4, 4), Y), "span 0 directions"),
         ((X, Y, torch.zeros(4, 4)), "vector of zeros"),
+        ((X, Y, X * torch.nan), "classifier must be .* without NaN"),
+        ((X, Y, X, torch.full((4,), torch.nan)), "bias must be .* without NaN"),
+        ((X, Y.double()), "whole numbers, as of torch.int64"),
+        ((X.long(), Y), "features must be floating-point"),
+        ((X[:, :0], Y), "but have the shapes"),
     ],
 )
-def test_refuses(arguments: tuple, message: str) -> None:
+def test_refuses(arguments: tuple, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
     with pytest.raises(ValueError, match=message):
         neural_collapse(*arguments)
 

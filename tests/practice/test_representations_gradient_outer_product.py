@@ -141,6 +141,7 @@ def test_an_in_place_activation_spares_the_inputs() -> None:
     expected = torch.einsum("ni,ci,cj,nj->ij", open_gates, w, w, open_gates) / 8
     torch.testing.assert_close(agop(model, x), expected)
     torch.testing.assert_close(agop(model, x, layer="0"), expected)
+    torch.testing.assert_close(agop(model, x, layer="1"), w.T @ w)
     assert torch.equal(x, before)
 
 
@@ -177,7 +178,7 @@ def test_batch_normalisation_reads_in_evaluation_mode() -> None:
     model = filled(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Tanh(), nn.Linear(3, 2)))
     x = draw(0, 10, 4)
     model.train()
-    with pytest.raises(ValueError, match=r"layer '1' is in training mode"):
+    with pytest.raises(ValueError, match=r"1 \(BatchNorm1d\) .* call model.eval\(\)"):
         agop(model, x)
     assert int(model[1].num_batches_tracked) == 0
     model.eval()
@@ -190,11 +191,14 @@ class Centred(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "coupled", [Centred(), nn.BatchNorm1d(4, track_running_stats=False, dtype=torch.float64).eval()]
+    ("coupled", "message"),
+    [
+        (Centred(), "depend on other samples"),  # found by its gradients
+        (nn.BatchNorm1d(4, track_running_stats=False).eval(), "couples its samples"),
+    ],
 )
-def test_samples_that_feel_each_other_are_refused(coupled: nn.Module) -> None:
-    """Found by their gradients, not by their names: the second one is in evaluation mode."""
-    with pytest.raises(ValueError, match="depend on other samples"):
+def test_samples_that_feel_each_other_are_refused(coupled: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         agop(nn.Sequential(coupled, nn.Tanh()), draw(0, 10, 4))
 
 
@@ -248,6 +252,16 @@ class Pairs(nn.Module):
         return x.reshape(len(x) // 2, -1)
 
 
+class Sum(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum()
+
+
+class Root(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sqrt()
+
+
 ONES = torch.ones(4, 3)
 
 
@@ -262,6 +276,9 @@ ONES = torch.ones(4, 3)
         (lambda: agop(Twice(), ONES, layer="inside"), "called 2 times"),
         (lambda: agop(Constant(), ONES), "differentiable way"),
         (lambda: agop(Pairs(), ONES), "returns 2 rows for 4 samples"),
+        (lambda: agop(Sum(), ONES), "return one tensor, with a row for each sample"),
+        (lambda: agop(nn.Linear(3, 2), ONES * torch.nan), "inputs hold NaN or infinity"),
+        (lambda: agop(Root(), ONES * 0.0), "NaN, infinite or too large"),
         (
             lambda: agop(nn.Sequential(nn.Identity(), Pairs(), nn.Tanh()), ONES, layer="2"),
             "one row for each sample",

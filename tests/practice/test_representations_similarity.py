@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import scipy.linalg
@@ -239,6 +240,14 @@ def test_neighbours_ignore_what_they_should() -> None:
         assert pair[0] == pair[1]
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_neighbours_of_features_whose_squares_are_out_of_range(metric, scale: float) -> None:
+    x, y = correlated(40, 5, 6)
+    plain, scaled = (mutual_neighbours(z, y, 6, metric=metric) for z in (x, scale * x))
+    assert torch.equal(scaled.per_sample, plain.per_sample)
+
+
 def shape(x: Tensor, width: int) -> np.ndarray:
     values = x.numpy() - x.numpy().mean(0)
     padded = np.zeros((len(x), width))
@@ -334,6 +343,21 @@ PAIR = torch.eye(5, dtype=torch.float64)[:, :3]
 def test_refuses(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [linear_cka, procrustes_distance, procrustes_angle, procrustes_similarity, kernel_cka],
+)
+def test_refuses_what_is_no_matrix_of_real_numbers(compare, monkeypatch) -> None:
+    """As for users, whose arguments no type checker sees: integers gave an integer, mostly 0."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    x = torch.tensor([[2, 1, 0], [1, 2, 0], [0, 0, 3]])
+    for wrong in (x, x > 0, x + 1j):
+        with pytest.raises(ValueError, match=r"must hold floating-point numbers.*\.double"):
+            compare(x.double(), wrong)
+    with pytest.raises(ValueError, match="one column or more"):
+        compare(torch.ones(3, 0), x.double())
 
 
 def test_names_are_exported() -> None:

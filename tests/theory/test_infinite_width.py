@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import jaxtyping
 import mpmath
 import numpy as np
 import pytest
@@ -262,6 +263,19 @@ def test_dtype_and_inputs_are_kept() -> None:
     np.testing.assert_array_equal(x, before)
 
 
+def test_settings_in_single_precision_lose_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy would carry on in float32 with such a number, and the kernels with it."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    x = np.random.default_rng(8).normal(size=(4, 3))
+    settings = {"weight_std": 1.3, "bias_std": 0.4, "readout_weight_std": 0.7}
+    single = {name: np.float32(value) for name, value in settings.items()}
+    double = {name: float(value) for name, value in single.items()}
+    options = {"activation": "relu", "hidden_layers": np.int64(2)}
+    for name in ("nngp", "ntk"):
+        kernels = [getattr(infinite_kernels(x, **options, **s), name) for s in (single, double)]
+        np.testing.assert_array_equal(*kernels)
+
+
 GOOD = {"activation": "relu", "hidden_layers": 1, "weight_std": 1.0, "bias_std": 0.0}
 ONE = np.ones((2, 3))
 
@@ -276,6 +290,7 @@ ONE = np.ones((2, 3))
         (ONE, np.full((1, 3), np.inf), {}, "x2 holds NaN or infinity"),
         (ONE, None, {"activation": "tanh"}, "activation must be one of .*erf.*linear.*relu"),
         (ONE, None, {"hidden_layers": -1}, "hidden_layers must be"),
+        (ONE, None, {"hidden_layers": 2.0}, "hidden_layers must be a whole number"),
         (ONE, None, {"weight_std": 0.0}, "weight_std must be a finite positive"),
         (ONE, None, {"readout_weight_std": -1.0}, "readout_weight_std must be"),
         (ONE, None, {"bias_std": -0.1}, "bias_std must be"),
@@ -284,7 +299,8 @@ ONE = np.ones((2, 3))
         (ONE, None, {"bias_std": 1e200}, "overflows double precision"),
     ],
 )
-def test_refuses(x1, x2, options, message) -> None:
+def test_refuses(x1, x2, options, message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
     with pytest.raises(ValueError, match=message):
         infinite_kernels(x1, x2, **GOOD | options)
 

@@ -90,6 +90,24 @@ def test_the_limit_is_ridgeless_regression(features) -> None:
     assert unlearned.test_outputs is None
 
 
+def test_a_time_beyond_all_rates_is_the_limit() -> None:
+    """A rate times a time may be more than a double holds."""
+    kernel, cross = np.diag([100.0, 2.0]), np.array([[1.0, 3.0]])
+    late, limit = (
+        kernel_gradient_flow(t, kernel, TWO, cross_kernel=cross) for t in (1e308, np.inf)
+    )
+    np.testing.assert_array_equal(late.train_outputs, limit.train_outputs)
+    np.testing.assert_allclose(late.test_outputs, [[1.51]], rtol=1e-14)
+    np.testing.assert_allclose(limit.test_outputs, [[1.51]], rtol=1e-14)
+
+
+def test_no_times_and_no_test_inputs_give_empty_tables() -> None:
+    case, _ = problem(outputs=3)
+    assert kernel_gradient_flow([], **case).test_outputs.shape == (0, 5, 3)
+    case |= {"cross_kernel": np.zeros((0, 12)), "initial_test_outputs": np.zeros((0, 3))}
+    assert kernel_gradient_descent([4], **case, learning_rate=0.1).test_outputs.shape == (1, 0, 3)
+
+
 def test_very_many_steps_are_as_exact_as_one() -> None:
     """Independent: 50-digit powers. A loop would lose eta lambda beside 1 to rounding."""
     kernel, eta = np.diag([2.0, 1e-9, 1e-13]), 0.3

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import bisect
 
@@ -92,6 +92,7 @@ def test_multiplicities_are_repeated_eigenvalues() -> None:
     st.floats(0.01, 100.0),
     st.sampled_from([0.0, 1e-6, 0.1, 100.0]),
 )
+@example([1.0000000000000002e-06], 1.0, 100.0)  # E_0 is one, and was rounded to below it
 @settings(max_examples=100, deadline=None)
 def test_identities(values, n, ridge) -> None:
     """Conservation of learnability; test error as a sum over modes, and at the optimal ridge."""
@@ -157,6 +158,9 @@ def test_batches_and_outputs() -> None:
         assert one.kappa.shape == ()
         for name in ("kappa", "learnabilities", "test_error", "train_error"):
             np.testing.assert_allclose(getattr(curve, name)[i, j], getattr(one, name), rtol=1e-11)
+    nothing = eigenframework(values, v, [], ridge=0.1)
+    assert nothing.test_error.shape == (0,)
+    assert nothing.learnabilities.shape == (0, 50)
     parts = [eigenframework(values, v[:, k], n[:2], noise=noise / 3) for k in range(3)]
     whole = eigenframework(values, v, n[:2], noise=noise)
     np.testing.assert_allclose(whole.test_error, sum(part.test_error for part in parts))

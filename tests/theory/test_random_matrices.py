@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -117,6 +118,26 @@ def test_moments_are_the_textbook_numbers() -> None:
         low, high = Semicircle(0.5).edges
         value = integral(Semicircle(0.5), lambda x, k=k: x**k, low, high)
         assert value == pytest.approx(Semicircle(0.5).moment(k), abs=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [1e-33, 1e-300])
+def test_edges_that_are_one_double_hold_all_the_mass(ratio: float) -> None:
+    for law in (MarchenkoPastur(ratio, 4.0), SingularValueLaw(ratio, 4.0)):
+        assert law.edges[0] == law.edges[1]
+        at = law.edges[0] * np.array([0.9, 1.0, 1.1])
+        np.testing.assert_allclose(law.cdf(at), [0.0, 1.0, 1.0], rtol=1e-14)
+
+
+def test_parameters_in_single_precision_lose_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
+    ratio, variance = np.float32(0.3), np.float32(0.7)
+    for kind in (MarchenkoPastur, SingularValueLaw):
+        single, double = kind(ratio, variance), kind(float(ratio), float(variance))
+        assert single == double
+        assert single.edges == double.edges
+        x = np.linspace(*double.edges, 7)
+        np.testing.assert_array_equal(single.cdf(x), double.cdf(x))
+        np.testing.assert_array_equal(single.density(x), double.density(x))
 
 
 def test_few_columns_become_a_semicircle() -> None:
@@ -304,13 +325,16 @@ def test_spikes_begin_at_the_edge_and_are_continuous() -> None:
         (lambda: MarchenkoPastur(1.0).cdf(math.nan), "NaN"),
         (lambda: MarchenkoPastur(1.0).moment(-1), "order of at least 0"),
         (lambda: Semicircle().moment(-2), "order of at least 0"),
+        (lambda: Semicircle().moment(2.5), "whole order"),
+        (lambda: MarchenkoPastur(1.0).moment(2.0), "whole order"),
         (lambda: covariance_spike(-1.0, aspect_ratio=1.0), "population_eigenvalue must be"),
         (lambda: low_rank_spike(0.0, aspect_ratio=1.0), "strength must be"),
         (lambda: symmetric_spike(0.0), "strength must be"),
         (lambda: low_rank_spike([1.0, 2.0], aspect_ratio=[1.0, 2.0, 3.0]), "do not broadcast"),
     ],
 )
-def test_refuses(call, message: str) -> None:
+def test_refuses(call, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -156,6 +157,14 @@ def test_arguments_broadcast() -> None:
 def test_refuses(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stability_threshold(**({"learning_rate": 0.1} | change))
+
+
+@pytest.mark.parametrize("step", [math.nan, 1.5, np.array([1, 2])])
+def test_refuses_steps_that_are_not_whole(step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for users, whose arguments no type checker sees; NaN would have come back as NaN."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match="step is Adam's, a whole number"):
+        stability_threshold(0.1, optimizer="adam", momentum=0.9, step=step)
 
 
 def test_refuses_curvature_that_is_not_positive_and_unknown_optimisers() -> None:

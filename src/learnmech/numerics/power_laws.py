@@ -17,6 +17,7 @@ problems whose variables separate", SIAM J. Numer. Anal. 10 (1973) 413-432.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,7 +48,8 @@ class SaturatingPowerLaw:
 
     def at(self, x: ArrayLike) -> Float[np.ndarray, "..."]:
         """Return the curve at x > 0, in the shape of x."""
-        return np.asarray(self.amplitude * np.power(x, -self.exponent) + self.offset)
+        positions = np.asarray(x, dtype=np.float64)
+        return np.asarray(self.amplitude * np.power(positions, -self.exponent) + self.offset)
 
 
 def fit_saturating_power_law(
@@ -96,8 +98,8 @@ def fit_saturating_power_law(
             f"end of the bounds {exponent_bounds}; give a wider range of x, or wider bounds."
         )
     curve = SaturatingPowerLaw(float(amplitude[0]), float(exponent[0]), float(offset[0]), 0.0)
-    squares = weights * (values - curve.at(positions)) ** 2
-    return replace(curve, residual_rms=float(np.sqrt(squares.mean())))
+    residuals = np.sqrt(weights) * (values - curve.at(positions))
+    return replace(curve, residual_rms=math.hypot(*residuals) / math.sqrt(values.size))
 
 
 def solve(
@@ -109,7 +111,9 @@ def solve(
 ) -> tuple[Fits, Fits, Fits, Bool[np.ndarray, " B"]]:
     """Amplitudes, exponents and offsets of B fits at once, and whether b ended at a bound."""
     smallest = log_x.min()
-    u = log_x - smallest  # powers of x over its smallest value cannot overflow
+    u = log_x - smallest  # powers of x over its smallest value cannot overflow,
+    unit = np.abs(y).max() or 1.0  # and neither can squares of y over its largest one
+    y = y / unit
     grid = np.geomspace(*bounds, GRID)
     parts = []
     block = max(1, BLOCK // log_x.size)
@@ -123,7 +127,7 @@ def solve(
             low, high = np.where(rising, low, middle), np.where(rising, middle, high)
         exponent = 0.5 * (low + high)
         amplitude, offset, _ = _project(exponent, u, y[rows], weights[rows], nonnegative)
-        parts.append((amplitude * np.exp(exponent * smallest), exponent, offset))
+        parts.append((unit * amplitude * np.exp(exponent * smallest), exponent, unit * offset))
     amplitude, exponent, offset = (np.concatenate(part) for part in zip(*parts, strict=True))
     return amplitude, exponent, offset, ends_at_bound(exponent, bounds)
 
@@ -132,14 +136,18 @@ def _scan(
     exponents: Float[np.ndarray, " G"], u: Points, y: Matrix, weights: Matrix, nonnegative: bool
 ) -> Float[np.ndarray, "B G"]:
     """R for every data set and exponent, by sums over points that are matrix products."""
-    z = np.exp(-u[:, None] * exponents)
+    logarithms = -u[:, None] * exponents
+    z, below_one = np.exp(logarithms), np.expm1(logarithms)
+    # Where z hardly varies, its mean goes first, and the digits of z - 1 are kept.
+    flat, mean = z.min(0) > 0.5, below_one.mean(0)
+    centred, middle = np.where(flat, below_one - mean, z), np.where(flat, 1.0 + mean, 0.0)
     total = weights.sum(1, keepdims=True)
-    y_mean, z_mean = (weights * y).sum(1, keepdims=True) / total, weights @ z / total
-    zz, zy = weights @ z**2, (weights * y) @ z
+    y_mean, shift = (weights * y).sum(1, keepdims=True) / total, weights @ centred / total
     from_mean = weights * (y - y_mean)
-    slope_squares, slope = zz - total * z_mean**2, from_mean @ z
-    squares = (from_mean * y).sum(1, keepdims=True) - slope**2 / slope_squares
+    slope_squares, slope = weights @ centred**2 - total * shift**2, from_mean @ centred
+    squares = (from_mean * (y - y_mean)).sum(1, keepdims=True) - slope**2 / slope_squares
     if nonnegative:
+        zz, zy, z_mean = weights @ z**2, (weights * y) @ z, middle + shift
         through_zero = (weights * y**2).sum(1, keepdims=True) - zy**2 / zz
         squares = np.where(y_mean < slope / slope_squares * z_mean, through_zero, squares)
     return np.asarray(squares)

@@ -102,9 +102,9 @@ def kernel_gradient_flow(
         raise ValueError("t must be one row of times, (T,), each at least zero.")
     problem = _Problem.of(kernel, targets, initial_outputs, cross_kernel, initial_test_outputs)
     rates = problem.rates[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):  # where a rate is zero
+    with np.errstate(all="ignore"):  # a rate of zero, and exponents beyond all doubles
         exponents = np.where(rates > 0.0, -rates * times, 0.0)
-        reached = np.where(np.isinf(times) & (rates > 0.0), 1.0 / rates, times * exprel(exponents))
+        reached = np.where(np.isinf(exponents), 1.0 / rates, times * exprel(exponents))
     return problem.solution(times, np.exp(exponents), -np.expm1(exponents), reached)
 
 
@@ -246,7 +246,8 @@ class _Problem:
             reached = np.where(null[:, None] & np.isinf(t), 0.0, reached)
             moved = reached[:, :, None] * self.errors[:, None] / n
             moved = np.tensordot(self.cross @ self.modes, moved, 1)
-            test = (self.initial_test + moved.transpose(1, 0, 2)).reshape(count, -1, *self.shape)
+            test = self.initial_test + moved.transpose(1, 0, 2)
+            test = test.reshape(count, len(self.cross), *self.shape)
         return KernelDynamics(
             t=t,
             train_outputs=outputs.reshape(count, n, *self.shape),

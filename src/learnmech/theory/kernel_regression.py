@@ -137,13 +137,13 @@ def eigenframework(
         share, trace = delta / (size * kappa), m @ lambdas
         share[no_ridge] = (spread / size)[no_ridge]
         share[no_samples] = np.where(delta + trace > 0.0, delta / (delta + trace), 1.0)[no_samples]
-        overfitting = np.where(no_samples, 1.0, size / spread)
+        overfitting = np.where(no_samples, 1.0, np.maximum(size / spread, 1.0))
         missed = unlearned + variance
         test = np.where(missed > 0.0, overfitting * missed, 0.0)
         train = np.where(share > 0.0, share**2 * test, 0.0)
     return KernelRegressionCurve(
         kappa=kappa.reshape(shape),
-        learnabilities=learned.reshape(*shape, -1),
+        learnabilities=learned.reshape(*shape, lambdas.size),
         overfitting=overfitting.reshape(shape),
         test_error=test.reshape(shape),
         train_error=train.reshape(shape),

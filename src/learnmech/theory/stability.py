@@ -159,8 +159,11 @@ def effective_learning_rate(learning_rate: ArrayLike, momentum: ArrayLike) -> Ar
 def _product(optimizer: str, momentum: ArrayLike, step: int | None) -> Array:
     """Threshold times learning rate, which depends on the momentum and on Adam's step alone."""
     beta = _momentum(momentum)
-    if step is not None and (optimizer != "adam" or step < 1):
-        raise ValueError("step is Adam's, and at least 1; leave it out for other optimisers.")
+    whole = step is None or isinstance(step, int | np.integer)
+    if step is not None and (optimizer != "adam" or not whole or step < 1):
+        raise ValueError(
+            "step is Adam's, a whole number of at least 1; leave it out for other optimisers."
+        )
     if optimizer == "gradient descent" and np.any(beta != 0.0):
         raise ValueError('with momentum, optimizer is "heavy ball", "nesterov" or "adam".')
     shape: dict[str, Array] = {

@@ -1,7 +1,9 @@
 r"""What a data set is, and how it is parted: n rows of inputs (n, d) and targets (n, C)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -57,7 +59,7 @@ class Dataset:
 
 
 def split(
-    dataset: Dataset, share: float | int, *, generator: torch.Generator
+    dataset: Dataset, share: float | int | np.integer[Any], *, generator: torch.Generator
 ) -> tuple[Dataset, Dataset]:
     """Part a data set at random into two that have no sample in common.
 
@@ -85,8 +87,8 @@ def split(
     True
     """
     n = len(dataset.inputs)
-    if isinstance(share, int):
-        first = share
+    if isinstance(share, int | np.integer):
+        first = int(share)
     elif 0.0 < share < 1.0:
         first = round(share * n)
     else:

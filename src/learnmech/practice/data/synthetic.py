@@ -108,7 +108,7 @@ def hypercube(
     >>> torch.cat([data.inputs, data.targets], 1).to(int).tolist()
     [[1, 1, 1, 1], [1, -1, 1, -1], [-1, 1, -1, -1], [-1, -1, -1, 1]]
     """
-    if components < 1 or not degrees or any(not 0 <= m <= components for m in degrees):
+    if components < 1 or len(degrees) < 1 or any(not 0 <= m <= components for m in degrees):
         raise ValueError(
             f"degrees must be some numbers from 0 to components={components}, which must be "
             "at least one."

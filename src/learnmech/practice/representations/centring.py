@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["centred_features", "paired"]
+__all__ = ["centred_features", "paired", "power_of_two"]
 
 
 def paired(
@@ -20,6 +20,11 @@ def paired(
     if len(first) < fewest:
         raise ValueError(f"this needs {fewest} samples or more, not {len(first)}.")
     for name, values in zip(names, (first, second), strict=True):
+        if not values.is_floating_point() or not values.shape[1]:
+            raise ValueError(
+                f"{name} must hold floating-point numbers, in one column or more, but is "
+                f"{values.dtype} of shape {tuple(values.shape)}; convert integers, as by .double()."
+            )
         # A sum is ten times as fast as looking at all numbers, and settles nearly all cases.
         total = values.sum(dtype=torch.float64)
         if not bool(torch.isfinite(total)) and not bool(torch.isfinite(values).all()):
@@ -40,3 +45,9 @@ def centred_features(features: Float[Tensor, "n p"], name: str) -> Float[Tensor,
     values /= largest
     values -= values.mean(0)
     return values
+
+
+def power_of_two(largest: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return scales that keep squares from under- and overflow, and every digit as it is."""
+    power: Tensor = 2.0 ** torch.where(largest > 0, largest, 1.0).log2().floor()
+    return power

@@ -33,6 +33,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from learnmech.practice.representations.centring import power_of_two
 from learnmech.practice.representations.ranks import effective_rank
 
 __all__ = ["NeuralCollapse", "SimplexDeviation", "neural_collapse", "simplex_deviation"]
@@ -82,13 +83,17 @@ def simplex_deviation(vectors: Float[Tensor, "C d"]) -> SimplexDeviation:
     >>> simplex_deviation(torch.eye(3)).angles  # cosines of 0 instead of -1/2
     0.5
     """
-    if vectors.ndim != 2 or len(vectors) < 2 or not bool(torch.isfinite(vectors).all()):
+    two = vectors.ndim == 2 and len(vectors) >= 2 and vectors.shape[1] >= 1
+    if not two or not bool(torch.isfinite(vectors).all()):
         raise ValueError("a simplex needs two or more finite vectors, one per row.")
     vectors = vectors.to(torch.float64)
-    norms = torch.linalg.vector_norm(vectors, dim=1)
-    if not bool((norms > 0).all()):
+    largest = vectors.abs().amax(1)
+    if not bool((largest > 0).all()):
         raise ValueError("a vector of zeros has no direction, so there are no angles to measure.")
-    unit = vectors / norms[:, None]
+    directions = vectors / largest[:, None]  # whose squares neither under- nor overflow
+    norms = torch.linalg.vector_norm(directions, dim=1)
+    unit = directions / norms[:, None]
+    norms = norms * (largest / largest.max())
     c = len(vectors)
     first, second = torch.triu_indices(c, c, 1, device=vectors.device)
     cosines = (unit[first] * unit[second]).sum(1)
@@ -126,9 +131,10 @@ def neural_collapse(
         The measures, all of them plain numbers.
 
     Raises:
-        ValueError: On shapes that do not fit, labels outside 0 to C - 1, a class without
-            samples, features that are not finite, or class means that span fewer directions
-            than `rank`, up to the rounding of the features' dtype.
+        ValueError: On shapes that do not fit, labels that are not whole numbers from 0 to C - 1,
+            a class without samples, numbers that are not finite, class means that span fewer
+            directions than `rank`, up to the rounding of the features' dtype, or a centred class
+            mean or a row of the classifier that is zero, for which NC2 is not defined.
 
     Reference: Papyan et al., arXiv:2008.08186; effective rank: `effective_rank`. Cost:
     O(n d C + n d min(n, d)).
@@ -141,7 +147,7 @@ def neural_collapse(
     c = _number_of_classes(features, labels, classifier, bias)
     d = features.shape[1]
     precision = torch.finfo(features.dtype).eps
-    h = features.to(torch.float64)
+    h = _moderate(features)
     member = one_hot(labels.long(), c).to(h.dtype)  # (n, C)
     counts = member.sum(0)
     if not bool((counts > 0).all()):
@@ -169,11 +175,12 @@ def neural_collapse(
 
     nc3, nc4, rows = None, None, None
     if classifier is not None:
-        w = classifier.to(torch.float64)
+        w = _moderate(classifier)
         rows = simplex_deviation(w)
         duality = w / torch.linalg.matrix_norm(w) - centred / torch.linalg.matrix_norm(centred)
         nc3 = float(torch.linalg.matrix_norm(duality))
-        scores = h @ w.mT + (0.0 if bias is None else bias.to(torch.float64))
+        scores = features.to(torch.float64) @ classifier.to(torch.float64).mT
+        scores += 0.0 if bias is None else bias.to(torch.float64)
         nearness = (h - centre) @ centred.mT - 0.5 * (centred**2).sum(1)
         nc4 = float((scores.argmax(1) != nearness.argmax(1)).to(torch.float64).mean())
     return NeuralCollapse(
@@ -187,17 +194,29 @@ def neural_collapse(
     )
 
 
+def _moderate(values: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
+    """Values in float64 over a power of two, which is no part of any measure."""
+    values = values.to(torch.float64)
+    return values / power_of_two(values.abs().max())
+
+
 def _number_of_classes(
     features: Tensor, labels: Tensor, classifier: Tensor | None, bias: Tensor | None
 ) -> int:
     """C, once all shapes are known to fit, or a clear ValueError."""
-    if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
+    if features.ndim != 2 or labels.shape != features.shape[:1] or not features.numel():
         raise ValueError(
             f"features must be (n, d) and labels (n,), but have the shapes {tuple(features.shape)} "
             f"and {tuple(labels.shape)}."
         )
-    if not bool(torch.isfinite(features).all()):
-        raise ValueError("features hold NaN or infinity.")
+    given = {"features": features, "classifier": classifier, "bias": bias}
+    for name, values in given.items():
+        if values is not None and not (
+            values.is_floating_point() and bool(torch.isfinite(values).all())
+        ):
+            raise ValueError(f"{name} must be floating-point numbers without NaN or infinity.")
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels must be whole numbers, as of torch.int64, not {labels.dtype}.")
     c = int(labels.max()) + 1 if classifier is None else len(classifier)
     if c < 2 or int(labels.min()) < 0 or int(labels.max()) >= c:
         raise ValueError(f"labels must be whole numbers from 0 to C - 1, of C = {c} >= 2 classes.")

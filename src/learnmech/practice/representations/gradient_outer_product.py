@@ -9,7 +9,8 @@ of that layer, and the Jacobian goes through that layer alone: a path that leave
 around it, such as a skip connection, does not count.
 
 It is exact: one reverse pass per output over a whole chunk of samples, since samples do not feel
-each other and the gradient of a sum of outputs then holds every sample's own. That is checked.
+each other and the gradient of a sum of outputs then holds every sample's own. That is checked
+between the two halves of the first chunk, which finds what acts through the whole batch.
 
 Reference: Radhakrishnan, Beaglehole, Pandit and Belkin, "Mechanism of feature learning in deep
 fully connected networks and kernel machines that recursively learn features", arXiv:2212.13881
@@ -23,6 +24,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from learnmech.practice.layers import refuse_coupled_samples
 
 __all__ = ["average_gradient_outer_product"]
 
@@ -56,7 +59,8 @@ def average_gradient_outer_product(
     Raises:
         ValueError: If samples feel each other, as through batch normalisation that uses the
             statistics of the batch; if dropout is active; if the outputs do not depend on the
-            inputs differentiably; or on inputs, a layer or a chunk size that do not fit.
+            inputs differentiably, or their gradient is not finite; or on inputs, outputs, a layer
+            or a chunk size that do not fit.
 
     Reference: Radhakrishnan et al., arXiv:2212.13881. Cost: C + 1 backward passes over all
     samples, and O(n C d^2).
@@ -71,12 +75,9 @@ def average_gradient_outer_product(
     size = n if chunk_size is None else chunk_size
     if n == 0 or size < min(n, 2):
         raise ValueError("give at least one sample, and a chunk size of at least two.")
-    for name, module in model.named_modules():
-        if module.training and _is_random_or_coupled(module):
-            raise ValueError(
-                f"the layer {name or type(module).__name__!r} is in training mode, in which it "
-                "is random or mixes samples; call model.eval() first."
-            )
+    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        raise ValueError("inputs hold NaN or infinity; give finite ones.")
+    refuse_coupled_samples(model)
     sums = (_sum_over(model, inputs[i : i + size], layer, check=i == 0) for i in range(0, n, size))
     return reduce(torch.add, sums) / n
 
@@ -88,6 +89,8 @@ def _sum_over(
     b = len(inputs)
     with torch.enable_grad():
         at, outputs = _differentiable(model, inputs, layer)
+        if not isinstance(outputs, Tensor) or outputs.ndim == 0:
+            raise ValueError("the model must return one tensor, with a row for each sample.")
         if len(outputs) != b:
             raise ValueError(f"the model returns {len(outputs)} rows for {b} samples.")
         half = outputs[: b // 2].sum()
@@ -99,7 +102,8 @@ def _sum_over(
         (by,) = torch.autograd.grad(scalar, at, retain_graph=True, materialize_grads=True)
         return by.reshape(b, -1)
 
-    if check and bool((gradient(half)[b // 2 :] != 0).any()):
+    # NaN is not a trace of other samples; it is refused below.
+    if check and bool((gradient(half)[b // 2 :].nan_to_num(nan=0.0) != 0).any()):
         raise ValueError(
             "the outputs of some samples depend on other samples, so no sample has a gradient of "
             "its own; is a normalisation using the statistics of the batch?"
@@ -109,6 +113,8 @@ def _sum_over(
     for scalar in each:
         rows = gradient(scalar)
         total.addmm_(rows.mT, rows)
+    if not bool(torch.isfinite(total).all()):
+        raise ValueError("a gradient of the outputs by the inputs is NaN, infinite or too large.")
     return total
 
 
@@ -135,7 +141,8 @@ def _differentiable(model: nn.Module, inputs: Inputs, layer: str | None) -> tupl
 
     hook = inside[layer].register_forward_pre_hook(take)
     try:
-        outputs = functional_call(model, state, (inputs,))
+        # A copy, for layers before this one that work in place.
+        outputs = functional_call(model, state, (inputs.clone(),))
     finally:
         hook.remove()
     if len(leaves) != 1 or len(leaves[0]) != len(inputs):
@@ -144,13 +151,3 @@ def _differentiable(model: nn.Module, inputs: Inputs, layer: str | None) -> tupl
             f"{len(leaves)} times."
         )
     return leaves[0], outputs
-
-
-def _is_random_or_coupled(module: nn.Module) -> bool:
-    """Whether a layer in training mode draws random numbers or looks at the whole batch."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.RReLU):
-        return True
-    # Dropout layers keep their share as `p`; attention and recurrent layers as `dropout`.
-    is_dropout = isinstance(module, nn.modules.dropout._DropoutNd)
-    share = getattr(module, "p" if is_dropout else "dropout", 0.0)
-    return isinstance(share, float | int) and share > 0.0

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from learnmech.practice.representations.centring import paired
+from learnmech.practice.representations.centring import paired, power_of_two
 
 __all__ = ["NeighbourOverlap", "mutual_neighbours"]
 
@@ -58,8 +58,9 @@ def mutual_neighbours(
         The overlap, its chance level, and the shares of single samples.
 
     Raises:
-        ValueError: On different numbers of samples, features that are not finite, a k that is
-            not from 1 to n - 1, or a row of zeros, which has no direction, under "cosine".
+        ValueError: On different numbers of samples, features that are not finite floating-point
+            numbers, a k that is not from 1 to n - 1, or a row of zeros, which has no direction,
+            under "cosine".
 
     Reference: Huh et al., arXiv:2405.07987. Cost: O(n^2 (p + q)), memory O(n).
 
@@ -87,11 +88,14 @@ def mutual_neighbours(
 def _prepared(features: Float[Tensor, "n p"], name: str, metric: str) -> Float[Tensor, "n p"]:
     values = features.to(torch.float64)
     if metric == "euclidean":
-        return values - values[0]
-    lengths: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-    if not bool((lengths > 0).all()):
+        values = values - values[0]
+        return values / power_of_two(values.abs().max())
+    largest = values.abs().amax(1, keepdim=True)
+    if not bool((largest > 0).all()):
         raise ValueError(f"{name} has a row of zeros, which has no direction; use euclidean.")
-    return values / lengths
+    values = values / power_of_two(largest)
+    directions: Tensor = values / torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return directions
 
 
 def _nearest(values: Float[Tensor, "n p"], start: int, rows: int, k: int) -> Bool[Tensor, "rows n"]:

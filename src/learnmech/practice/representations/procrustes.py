@@ -40,7 +40,7 @@ def procrustes_distance(x: Float[Tensor, "n p"], y: Float[Tensor, "m q"]) -> Flo
 
     Raises:
         ValueError: On different numbers of samples, fewer than two, features that are not
-            finite, or features without variation.
+            finite floating-point numbers, or features without variation.
 
     Reference: Williams et al., arXiv:2110.14739; the square is Ding et al.'s, arXiv:2108.01661.
     Cost: O(n p q + min(p, q)^2 max(p, q)); features beyond n are first reduced to n.

@@ -27,15 +27,17 @@ def effective_rank(matrices: Float[Tensor, "*T C d"]) -> Float[Tensor, "*T"]:
         The effective rank, from one to min(C, d), (...).
 
     Raises:
-        ValueError: On a matrix that is zero.
+        ValueError: On a matrix that is zero or not finite.
 
     Reference: Roy and Vetterli, "The effective rank" (EUSIPCO 2007).
 
     >>> effective_rank(torch.eye(3, dtype=torch.float64)).round(decimals=12)
     tensor(3., dtype=torch.float64)
     """
-    if not bool((matrices != 0).any(-1).any(-1).all()):
-        raise ValueError("effective rank needs matrices that are not zero.")
+    finite = bool(torch.isfinite(matrices).all())
+    if not finite or not bool((matrices != 0).any(-1).any(-1).all()):
+        raise ValueError("effective rank needs finite matrices that are not zero.")
     values = torch.linalg.svdvals(matrices)
+    values = values / values[..., :1]  # their sum then cannot overflow
     share = values / values.sum(-1, keepdim=True)
     return torch.exp(torch.special.entr(share).sum(-1))

@@ -59,7 +59,7 @@ def linear_cka(
 
     Raises:
         ValueError: On different numbers of samples, too few of them, features that are not
-            finite, or features without variation.
+            finite floating-point numbers, or features without variation.
 
     Reference: Kornblith et al., arXiv:1905.00414; Nguyen et al., arXiv:2010.15327. Cost:
     O(n (pq + p^2 + q^2)) or O(n^2 (p + q)), whichever is less.
@@ -101,7 +101,8 @@ def kernel_cka(
 
     Raises:
         ValueError: On different numbers of samples, too few of them, kernels that are not
-            finite or not symmetric, or a kernel that is constant but for row and column terms.
+            finite floating-point numbers or not symmetric, or a kernel that is constant but for
+            row and column terms.
 
     Reference: Kornblith et al., arXiv:1905.00414; Song et al. (2012). Cost: O(n^2).
 

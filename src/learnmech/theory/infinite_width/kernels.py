@@ -107,9 +107,10 @@ def infinite_kernels(
             f"x1 has {first.shape[1]} columns and x2 has {columns.shape[1]}; give both the same "
             "features."
         )
-    stds = [weight_std] * hidden_layers + [readout_weight_std]
+    # Python's own floats: NumPy's single precision would go through to the kernels.
+    stds = [float(weight_std)] * hidden_layers + [float(readout_weight_std)]
     with np.errstate(over="ignore", invalid="ignore"):
-        kernels = _by_tiles(first, second, activation, stds, bias_std)
+        kernels = _by_tiles(first, second, activation, stds, float(bias_std))
         finite = np.isfinite(kernels.nngp.sum()) and np.isfinite(kernels.ntk.sum())
     if not finite:
         raise ValueError(
@@ -183,8 +184,10 @@ def _check(
 ) -> None:
     if activation not in TILE_KERNELS:
         raise ValueError(f"activation must be one of {sorted(TILE_KERNELS)}, not {activation!r}.")
-    if hidden_layers < 0:
-        raise ValueError(f"hidden_layers must be at least zero, not {hidden_layers}.")
+    if not isinstance(hidden_layers, int | np.integer) or hidden_layers < 0:
+        raise ValueError(
+            f"hidden_layers must be a whole number of at least zero, not {hidden_layers}."
+        )
     for name, std in (("weight_std", weight_std), ("readout_weight_std", readout_weight_std)):
         if not (math.isfinite(std) and std > 0.0):
             raise ValueError(f"{name} must be a finite positive number, not {std}.")

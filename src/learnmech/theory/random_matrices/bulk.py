@@ -30,7 +30,7 @@ Math. USSR-Sbornik 1 (1967) 457; Wigner, Ann. Math. 67 (1958) 325; textbook: Bai
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -69,7 +69,7 @@ class MarchenkoPastur:
     variance: float = 1.0  # of the entries of X, sigma^2
 
     def __post_init__(self) -> None:
-        _check(aspect_ratio=self.aspect_ratio, variance=self.variance)
+        _check(self)
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -112,7 +112,7 @@ class MarchenkoPastur:
             order: k, at least 0.
 
         Raises:
-            ValueError: On a negative order.
+            ValueError: On an order that is negative or not whole.
         """
         _check_order(order)
         if order == 0:
@@ -151,7 +151,7 @@ class SingularValueLaw:
     variance: float = 1.0  # of the entries of X, sigma^2
 
     def __post_init__(self) -> None:
-        _check(aspect_ratio=self.aspect_ratio, variance=self.variance)
+        _check(self)
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -197,7 +197,7 @@ class Semicircle:
     variance: float = 1.0  # N times the variance of an entry
 
     def __post_init__(self) -> None:
-        _check(variance=self.variance)
+        _check(self)
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -224,7 +224,7 @@ class Semicircle:
             order: k, at least 0.
 
         Raises:
-            ValueError: On a negative order.
+            ValueError: On an order that is negative or not whole.
         """
         _check_order(order)
         if order % 2:
@@ -246,8 +246,9 @@ def _nonzero_cdf(x: ArrayLike, aspect_ratio: float) -> Array:
         x, aspect_ratio = x / aspect_ratio, 1.0 / aspect_ratio
     r = math.sqrt(aspect_ratio)
     low, high = _unit_edges(aspect_ratio)
-    x = x.clip(low**2, high**2)
-    psi = 2.0 * np.arctan2(np.sqrt(x - low**2), np.sqrt(high**2 - x))
+    below, x = x < high**2, x.clip(low**2, high**2)
+    # Both edges are one double where gamma is tiny, and the arctangent then knows no side.
+    psi = np.where(below, 2.0 * np.arctan2(np.sqrt(x - low**2), np.sqrt(high**2 - x)), math.pi)
     harmonic = np.arctan2(r * np.sin(psi), 1.0 - r * np.cos(psi))
     if r < SERIES_BELOW:
         orders = np.arange(2, 2 + ORDERS)
@@ -264,12 +265,15 @@ def _real(value: ArrayLike) -> Array:
     return array
 
 
-def _check(**positive: float) -> None:
-    for name, value in positive.items():
+def _check(law: MarchenkoPastur | SingularValueLaw | Semicircle) -> None:
+    """Make floats of the parameters, which NumPy's single precision is not, or refuse them."""
+    for field in fields(law):
+        value = float(getattr(law, field.name))
         if not (math.isfinite(value) and value > 0.0):
-            raise ValueError(f"{name} must be positive and finite, not {value}.")
+            raise ValueError(f"{field.name} must be positive and finite, not {value}.")
+        object.__setattr__(law, field.name, value)
 
 
 def _check_order(order: int) -> None:
-    if order < 0:
-        raise ValueError(f"a moment has an order of at least 0, not {order}.")
+    if not isinstance(order, int | np.integer) or order < 0:
+        raise ValueError(f"a moment has a whole order of at least 0, not {order}.")
