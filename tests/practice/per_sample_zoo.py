@@ -322,6 +322,30 @@ EXACT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], set[str]]] = {
         VECTORS,
         {"inner.weight", "inner.bias"},
     ),
+    "linear maps to one number": (
+        lambda: Apply(
+            lambda m, x: torch.stack([F.linear(x, m.w), F.linear(x, m.w).sin()], -1).sum(1),
+            w=normal(1, 4),
+        ),
+        SEQUENCES,
+        {"w"},
+    ),
+    "linear map to one number over positions": (
+        lambda: Apply(lambda m, x: F.linear(x, m.w).sin().sum(1), w=normal(1, 4)),
+        SEQUENCES,
+        {"w"},
+    ),
+    "one bias for all outputs": (
+        lambda: Apply(
+            lambda m, x: F.linear(x, m.w, m.b).tanh() * F.linear(x, m.v, m.c),
+            w=normal(1, 3, 4),
+            b=normal(2, 1),
+            v=normal(3, 3, 4),
+            c=normal(4),
+        ),
+        VECTORS,
+        {"w", "b", "v", "c"},
+    ),
     "transposed convolution": (
         lambda: Flow(nn.ConvTranspose2d(2, 3, 2), nn.Flatten(), nn.Linear(126, 2)),
         IMAGES,

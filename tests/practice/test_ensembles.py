@@ -212,6 +212,35 @@ def test_one_rate_for_all_is_torchs_own() -> None:
 
 
 @pytest.mark.parametrize("optimizer", [EnsembleSGD, EnsembleAdam])
+def test_a_copy_of_an_optimizer_goes_on_as_the_optimizer_itself(optimizer) -> None:
+    (x, y), ensemble = data(), EnsembleMLP(members())
+    own = optimizer(ensemble.parameters(), lr=RATES)
+    train(ensemble, x, y, optimizer=own, steps=3, probe_steps=[3])
+    own.freeze([2])
+    other, copied = copy.deepcopy((ensemble, own))
+    for model, one in ((ensemble, own), (other, copied)):
+        train(model, x, y, optimizer=one, steps=3, probe_steps=[3])
+    assert torch.equal(weights(ensemble), weights(other))
+
+
+@pytest.mark.parametrize("rates", [[0.01, 0.02, 0.03, 0.04], np.array([0.01, 0.02, 0.03, 0.04])])
+def test_rates_in_a_list_or_an_array(rates) -> None:
+    (x, y), ensemble = data(), EnsembleMLP(members())
+    sgd = EnsembleSGD(ensemble.parameters())
+    sgd.param_groups[0]["lr"] = rates
+    run = train(ensemble, x, y, optimizer=sgd, steps=2, probe_steps=[0, 2])
+    np.testing.assert_allclose(run.t, np.multiply.outer([0, 2], rates))
+
+
+def test_every_member_needs_its_own_generator_or_none_does() -> None:
+    (x, y), ensemble = data(), EnsembleMLP(members())
+    sgd = EnsembleSGD(ensemble.parameters(), lr=RATES)
+    settings = {"steps": 1, "probe_steps": [1], "batch_size": 2}
+    with pytest.raises(ValueError, match="one for each of the 4, not 2"):
+        train(ensemble, x, y, optimizer=sgd, generator=[seeded(0), seeded(1)], **settings)
+
+
+@pytest.mark.parametrize("optimizer", [EnsembleSGD, EnsembleAdam])
 def test_single_precision_stays_single(optimizer) -> None:
     nets = [mlp((3, 4, 2), generator=seeded(s), dtype=torch.float32) for s in range(4)]
     ensemble, (x, y) = EnsembleMLP(nets), data()

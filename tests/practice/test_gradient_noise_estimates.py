@@ -92,6 +92,23 @@ def test_refuses_a_ratio_that_could_be_anything() -> None:
         _ = lost.noise_scale
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6, 0.0])
+def test_standard_errors_hold_rounding(spread: float) -> None:
+    """Independent: the same gradients in double precision. S is a difference of large numbers."""
+    rng = np.random.default_rng(5)
+    gradients = torch.tensor(rng.normal(size=8) + spread * rng.normal(size=(300, 8))).float()
+    double, single = estimated(gradients.double()), estimated(gradients)
+    rounding = 300**0.5 * 2.0**-23 * float(gradients.square().sum(1).mean())
+    for name in ("noise", "signal"):
+        error = getattr(single, f"{name}_standard_error")
+        assert abs(getattr(single, name) - getattr(double, name)) < 3.0 * error
+        own = getattr(double, f"{name}_standard_error")
+        assert error == pytest.approx(math.hypot(own, rounding), rel=1e-2)
+    if spread == 0.0:
+        assert 0.0 < single.noise_standard_error < 1e-5 * single.signal
+    assert single.ratio_standard_error >= rounding / single.signal * (1 - 1e-9)
+
+
 def test_single_precision_is_enough_to_come_in() -> None:
     rng = np.random.default_rng(4)
     gradients = torch.tensor(rng.normal(size=(50, 8)) + 1.0)

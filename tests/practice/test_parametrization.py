@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -272,6 +273,41 @@ def test_constants_stay_and_other_vectors_are_drawn() -> None:
     assert float(model[0].bias.detach().std()) == pytest.approx(3.0, rel=0.05)
 
 
+def test_no_vector_is_left_as_the_global_random_state_made_it() -> None:
+    """The bias of a single output is drawn anew like any other; a padding row stays zero."""
+
+    def single(n: int) -> nn.Module:
+        layers = nn.Embedding(5, n, padding_idx=2), nn.Linear(n, n), nn.PReLU(), nn.Linear(n, 1)
+        return nn.Sequential(*layers)
+
+    made = []
+    for seed in (0, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = single(8)
+        roles, table = width_roles(model, single(4)), width_exponents("mup", "sgd")
+        reinitialise(model, roles, table, base_width=4, bias_std=0.5, generator=seeded(0))
+        made.append(model.state_dict())
+    for one, other in zip(*(state.values() for state in made), strict=True):
+        assert torch.equal(one, other)
+    assert float(made[0]["3.bias"]) != 0.0
+    assert float(made[0]["2.weight"]) == 0.25  # a slope is no bias
+    assert not made[0]["0.weight"][2].any()
+    assert made[0]["0.weight"][[0, 1, 3, 4]].all()
+    nn.init.zeros_(model[3].bias)
+    reinitialise(model, roles, table, base_width=4, bias_std=0.5, generator=seeded(0))
+    assert float(model[3].bias.detach()) == 0.0
+
+
+@pytest.mark.parametrize("passed", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_tables_and_roles_pass_between_processes(passed) -> None:
+    table, roles = width_exponents("mup", "adam"), width_roles(net(8), net(4))
+    assert passed(table) == table
+    assert passed(roles) == roles
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        passed(roles).roles["layer1.weight"] = Role("bias", None)
+
+
 def test_nothing_is_hidden_and_nothing_else_is_touched() -> None:
     """The same call gives the same weights again; parameters carry nothing (mup's carry shapes)."""
     model, table = net(8, norm="layer").eval(), width_exponents("mup", "adam")
@@ -448,6 +484,14 @@ def test_groups_refuse_learning_rates(rate: float | Tensor) -> None:
     roles = width_roles(model, net(4))
     with pytest.raises(ValueError, match="positive and finite"):
         parameter_groups(model, roles, FLAT, base_width=4, learning_rate=rate)
+
+
+@pytest.mark.parametrize("eps", [-1e-8, math.nan])
+def test_groups_refuse_an_eps_that_torch_would_take(eps: float) -> None:
+    model = net(8)
+    roles, table = width_roles(model, net(4)), width_exponents("mup", "adam")
+    with pytest.raises(ValueError, match="eps must be finite and not negative"):
+        parameter_groups(model, roles, table, base_width=4, learning_rate=0.1, eps=eps)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

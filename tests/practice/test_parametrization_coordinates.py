@@ -139,8 +139,8 @@ def doubled(width: int, _: torch.Generator) -> tuple[nn.Module, torch.optim.Opti
 
 
 def idle(width: int, _: torch.Generator) -> tuple[nn.Module, torch.optim.Optimizer]:
-    net, spare = nn.Linear(1, width, dtype=DOUBLE), nn.Parameter(torch.zeros(1))
-    return net, torch.optim.SGD([spare], lr=0.1)
+    net = nn.Linear(1, width, dtype=DOUBLE)
+    return net, torch.optim.SGD(net.parameters(), lr=0.0)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,15 @@ def test_unused_and_tied_parameters_count_once() -> None:
     assert list(empirical_ntk_per_parameter(tied, x)) == ["0.weight", "0.bias", "2.bias"]
 
 
+def test_sparse_gradients_are_gradients() -> None:
+    dense, sparse = (
+        build(lambda flag=flag: nn.Sequential(nn.EmbeddingBag(6, 3, sparse=flag), nn.Tanh()))
+        for flag in (False, True)
+    )
+    tokens = torch.randint(6, (5, 4), generator=seeded(5))
+    torch.testing.assert_close(empirical_ntk(sparse, tokens), empirical_ntk(dense, tokens))
+
+
 def test_writing_on_a_recorded_input_is_not_overlooked() -> None:
     """Plain autograd refuses this too; a wrong kernel would be silent."""
     model = build(
@@ -297,6 +306,7 @@ class OwnNoise(nn.Module):
         (Apply(lambda m, x: (m.a(x), x), a=nn.Linear(4, 2)), "first axis 5, not tuple"),
         (Apply(lambda m, x: m.a(x).log(), a=nn.Linear(4, 2)), "NaN or infinity"),
         (nn.Embedding(4, 2, max_norm=1.0), "set max_norm=None"),
+        (Apply(lambda m, x: (x * m.a).abs(), a=torch.ones(4, dtype=torch.cfloat)), "a is complex"),
     ],
 )
 def test_refuses_models(model: nn.Module, message: str) -> None:

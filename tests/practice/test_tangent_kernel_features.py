@@ -113,6 +113,7 @@ def test_an_error_in_the_model_leaves_no_hook(features: str | None) -> None:
         (Apply(lambda m, x: m.a(x.sum(0)), a=nn.Linear(4, 4)), None, "first axis"),
         (Apply(lambda m, x: m.a(x.log()), a=nn.Linear(4, 4)), None, "NaN or infinity"),
         (nn.Sequential(nn.Linear(4, 2), nn.Softmax(0), nn.Linear(2, 1)), None, "couples"),
+        (nn.Sequential(nn.RNN(4, 2)), "0", "returns tuple, not one tensor"),
     ],
 )
 def test_refuses(model: nn.Module, features: str | None, message: str) -> None:

@@ -154,6 +154,12 @@ def test_refuses(model: nn.Module, message: str) -> None:
         Linearised(model)
 
 
+def test_refuses_more_than_one_output() -> None:
+    """Two tuples would be strung together by their sum."""
+    with pytest.raises(ValueError, match="must return one tensor to be made linear, not tuple"):
+        Linearised(nn.RNN(4, 2))(torch.ones(3, 4))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_device_comes_from_the_model() -> None:
     model, x = case("convolutions")

@@ -2,7 +2,10 @@
 
 import copy
 import itertools
+import pickle
+from collections.abc import Iterator
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -250,6 +253,108 @@ def test_probes_see_no_gradients_and_the_training_goes_on() -> None:
     assert runs[0].records["loss"][-1] == runs[1].records["loss"][-1]
 
 
+@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm1d(5), lambda: nn.Dropout(0.5)])
+def test_what_is_recorded_between_minibatches_changes_no_run(layer) -> None:
+    """Running averages and the random numbers of dropout are those of the minibatches alone."""
+    _, x, y = problem()
+    ends, states = [], []
+    for probe_steps in ([6], range(7)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Linear(3, 5), layer(), nn.Linear(5, 2)).double()
+            sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+            settings = {"batch_size": 4, "generator": seeded(0), "probe_steps": probe_steps}
+            train(net, x, y, optimizer=sgd, steps=6, **settings)
+            ends.append(net.state_dict())
+            states.append(torch.random.get_rng_state())
+    assert torch.equal(*states)
+    for one, other in zip(*(end.values() for end in ends), strict=True):
+        assert torch.equal(one, other)
+    if "1.num_batches_tracked" in ends[0]:
+        assert int(ends[0]["1.num_batches_tracked"]) == 6
+
+
+def test_parameters_of_a_loss_are_trained_too() -> None:
+    """Independent: the plain loop; gradients of what the model does not hold must not pile up."""
+    net, x, y = problem()
+    scale = nn.Parameter(torch.ones((), dtype=DOUBLE))
+    plain, own = copy.deepcopy(net), nn.Parameter(torch.ones((), dtype=DOUBLE))
+    sgd = torch.optim.SGD([*net.parameters(), scale], lr=0.1)
+    settings = {"steps": 5, "probe_steps": [5]}
+    train(net, x, y, optimizer=sgd, loss=lambda f, t: half_squared_loss(scale * f, t), **settings)
+    optimizer = torch.optim.SGD([*plain.parameters(), own], lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        half_squared_loss(own * plain(x), y).backward()
+        optimizer.step()
+    assert torch.equal(scale, own)
+    assert torch.equal(weights(net), weights(plain))
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_training_where_the_caller_has_turned_gradients_off(batch_size: int | None) -> None:
+    runs = []
+    for enabled in (True, False):
+        net, x, y = problem()
+        sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+        settings = {"batch_size": batch_size, "generator": seeded(0)}
+        with torch.set_grad_enabled(enabled):
+            run = train(net, x, y, optimizer=sgd, steps=4, probe_steps=[4], **settings)
+            assert torch.is_grad_enabled() is enabled
+        runs.append(run.records["loss"])
+    np.testing.assert_array_equal(*runs)
+
+
+def test_times_use_the_rates_at_the_start() -> None:
+    """Also where the optimizer writes on its own tensor of rates."""
+    net, x, y = problem()
+    sgd = torch.optim.SGD(net.parameters(), lr=torch.tensor(0.25, dtype=DOUBLE))
+    sgd.register_step_post_hook(lambda o, *_: o.param_groups[0]["lr"].mul_(0.5))
+    run = train(net, x, y, optimizer=sgd, steps=4, probe_steps=[0, 4])
+    np.testing.assert_array_equal(run.t, [0.0, 1.0])
+
+
+def test_a_divergence_passes_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(DivergenceError(7, 0.5)))
+    assert error.step == 7
+    assert str(error) == str(DivergenceError(7, 0.5))
+
+
+@pytest.mark.parametrize("bad", [lambda x: x * torch.nan, lambda x: x[:0]])
+def test_a_loss_that_is_not_finite_before_any_step_is_no_matter_of_the_rate(bad) -> None:
+    net, x, y = problem()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(DivergenceError, match=r"at step 0; no step was taken yet, so look for"):
+        train(net, bad(x), bad(y), optimizer=sgd, steps=1, probe_steps=[1])
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Turn the run-time type checker of the tests off, as users have it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("outputs", "targets"), [((5, 1), (5,)), ((5, 2), (2,)), ((5, 2), (1, 2)), ((5,), (5,))]
+)
+def test_squared_loss_broadcasts_no_targets(
+    outputs: tuple[int, ...], targets: tuple[int, ...]
+) -> None:
+    """(n, 1) minus (n,) would be a matrix, and its mean another loss."""
+    with pytest.raises(ValueError, match="targets of the same shape"):
+        half_squared_loss(torch.ones(outputs), torch.ones(targets))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("labels", [torch.ones(5, 1).long(), torch.ones(1).long()])
+def test_cross_entropy_wants_one_label_for_each_sample(labels: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"labels classes \(n,\)"):
+        cross_entropy(torch.ones(5, 3), labels)
+
+
 def test_every_epoch_sees_every_sample_once() -> None:
     batches = minibatches(6, 2, seeded(0))
     epochs = [sorted(torch.cat([next(batches) for _ in range(3)]).tolist()) for _ in range(5)]
@@ -278,6 +383,25 @@ def test_refuses(change: dict, message: str) -> None:
     settings = {"optimizer": sgd, "steps": 4, "probe_steps": [0]} | change
     with pytest.raises(ValueError, match=message):
         train(net, x, y, **settings)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_refuses_a_probe_that_returns_a_number() -> None:
+    net, x, y = problem()
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+    probes = {"bad": lambda _: 1.0}
+    with pytest.raises(ValueError, match=r"must return a tensor.*not float"):
+        train(net, x, y, optimizer=sgd, steps=1, probe_steps=[1], probes=probes)
+
+
+def test_refuses_where_nothing_would_be_trained() -> None:
+    net, x, y = problem()
+    other = torch.optim.SGD(copy.deepcopy(net).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="holds no parameter of this model"):
+        train(net, x, y, optimizer=other, steps=1, probe_steps=[1])
+    sgd = torch.optim.SGD(net.requires_grad_(False).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="depends on no parameter that requires gradients"):
+        train(net, x, y, optimizer=sgd, steps=1, probe_steps=[1])
 
 
 def test_refuses_an_optimizer_that_needs_a_closure() -> None:

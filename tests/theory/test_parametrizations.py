@@ -213,6 +213,10 @@ def test_tables_are_frozen_and_can_be_read() -> None:
         (lambda: width_exponents("mup", "lion"), "no exponents are known for 'lion'"),
         (lambda: WidthExponents("half", "sgd", {}), "exactly one row for each"),
         (
+            lambda: width_exponents("mup", "sgd").shifted({"output": 1.0}),
+            "no kind is called output",
+        ),
+        (
             lambda: coordinate_slopes(width_exponents("mup", "sgd"), hidden_layers=0),
             "at least one hidden layer",
         ),

@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 __all__ = ["KINDS", "OPTIMIZERS", "Exponents", "WidthExponents"]
 
@@ -85,8 +86,24 @@ class WidthExponents:
             raise ValueError(f"a table needs exactly one row for each of {', '.join(KINDS)}.")
         object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the table be copied and pass between processes, which its read-only rows do not."""
+        return WidthExponents, (self.parametrization, self.optimizer, dict(self.rows))
+
     def shifted(self, theta: Mapping[str, float]) -> WidthExponents:
-        """Return the same training with other multipliers: kind -> theta, left out for none."""
+        """Return the same training with other multipliers.
+
+        Args:
+            theta: kind -> what is added to its a; kinds left out stay.
+
+        Raises:
+            ValueError: On an unknown kind.
+        """
+        unknown = sorted(set(theta) - set(KINDS))
+        if unknown:
+            raise ValueError(
+                f"no kind is called {', '.join(unknown)}; choose from {', '.join(KINDS)}."
+            )
         power = OPTIMIZERS[self.optimizer]
         rows = {kind: row.shifted(theta.get(kind, 0.0), power) for kind, row in self.rows.items()}
         return replace(self, rows=rows)

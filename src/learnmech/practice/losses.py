@@ -27,9 +27,17 @@ def half_squared_loss(
     Returns:
         The loss, () or (E,), with the dtype and device of the arguments.
 
+    Raises:
+        ValueError: On targets of another shape, which would be broadcast without a word.
+
     >>> half_squared_loss(torch.zeros(2, 3), torch.ones(2, 3))
     tensor(1.5000)
     """
+    if outputs.ndim < 2 or targets.shape[-2:] != outputs.shape[-2:]:
+        raise ValueError(
+            f"outputs must be (n, C) and targets of the same shape, not {tuple(outputs.shape)} and "
+            f"{tuple(targets.shape)}; for one output give targets (n, 1)."
+        )
     return 0.5 * ((outputs - targets) ** 2).sum(-1).mean(-1)
 
 
@@ -45,8 +53,16 @@ def cross_entropy(
     Returns:
         The loss, () or (E,), with the dtype and device of the outputs.
 
+    Raises:
+        ValueError: On labels of another shape, such as (n, 1) or one-hot rows.
+
     >>> cross_entropy(torch.zeros(3, 4, dtype=torch.float64), torch.tensor([0, 1, 3])).exp()
     tensor(4., dtype=torch.float64)
     """
+    if labels.shape[-1:] != outputs.shape[-2:-1] or labels.ndim >= outputs.ndim:
+        raise ValueError(
+            f"logits must be (n, C) and labels classes (n,), not {tuple(outputs.shape)} and "
+            f"{tuple(labels.shape)}."
+        )
     picked = outputs.gather(-1, labels.expand(outputs.shape[:-1])[..., None])[..., 0]
     return (torch.logsumexp(outputs, -1) - picked).mean(-1)

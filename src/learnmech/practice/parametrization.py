@@ -77,6 +77,14 @@ class WidthRoles:
     roles: Mapping[str, Role]  # name, as in named_parameters, -> role
     shapes: Mapping[str, tuple[int, ...]]  # name -> shape, by which a module is recognised
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roles", MappingProxyType(dict(self.roles)))
+        object.__setattr__(self, "shapes", MappingProxyType(dict(self.shapes)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the roles be copied and pass between processes, which read-only mappings do not."""
+        return WidthRoles, (self.width, dict(self.roles), dict(self.shapes))
+
 
 def width_roles(
     model: nn.Module, narrower: nn.Module, *, known: Mapping[str, Role] | None = None
@@ -148,7 +156,7 @@ def width_roles(
             f"sides of the model are {', '.join(str(f) for f in sorted(factors))} times those of "
             "the narrower one; every width has to grow, and by one factor."
         )
-    return WidthRoles(min(growing), MappingProxyType(roles), MappingProxyType(_shapes(model)))
+    return WidthRoles(min(growing), roles, _shapes(model))
 
 
 def reinitialise(
@@ -164,7 +172,9 @@ def reinitialise(
     """Draw all weights of a module anew, in place, Gaussian and as a parametrisation says.
 
     Vectors whose entries are all equal (biases at zero, gains of norms at one) stay as they are;
-    others, such as the biases that `nn.Linear` draws, become `bias_std` times a standard normal.
+    others, such as the biases that `nn.Linear` draws, become `bias_std` times a standard normal,
+    and so does the bias of a single output unless it is zero. The row of an embedding's
+    `padding_idx` becomes zero.
 
     Args:
         model: The module.
@@ -202,7 +212,8 @@ def reinitialise(
         role = roles.roles[name]
         if role.fan_in is None:
             values = parameter.detach().flatten()
-            if not values.numel() or bool((values == values[0]).all()):
+            drawn_before = values.numel() == 1 and "bias" in name and bool(values != 0.0)
+            if bool((values == values[:1]).all()) and not drawn_before:
                 continue
             std = bias_std
         else:
@@ -215,6 +226,8 @@ def reinitialise(
         )
         with torch.no_grad():
             parameter.copy_(std * drawn)
+            for row in _padding(model, parameter):
+                parameter[row] = 0.0
 
 
 def parameter_groups(
@@ -244,8 +257,8 @@ def parameter_groups(
         One group for each kind of parameter there is, with "params", "lr" and, for Adam, "eps".
 
     Raises:
-        ValueError: If the roles are not those of this module, or on a learning rate that is not
-            positive and finite.
+        ValueError: If the roles are not those of this module, on a learning rate that is not
+            positive and finite, or a negative eps.
 
     >>> from learnmech.numerics.scaling import KINDS, Exponents, WidthExponents
     >>> table = WidthExponents("ours", "sgd", dict.fromkeys(KINDS, Exponents(0.5, 0.0, 0.0)))
@@ -260,6 +273,8 @@ def parameter_groups(
     rates = torch.as_tensor(learning_rate)
     if not bool((rates > 0).all()) or not bool(torch.isfinite(rates).all()):
         raise ValueError("learning_rate must be positive and finite.")
+    if not 0.0 <= eps < float("inf"):
+        raise ValueError(f"eps must be finite and not negative, not {eps}.")
     rows = table.without_multipliers().rows
     groups: list[dict[str, Any]] = []
     for kind in KINDS:
@@ -282,9 +297,20 @@ def _scale(model: nn.Module, roles: WidthRoles, base_width: int) -> float:
             "these roles belong to another module, or to another width of this one; take "
             "width_roles of this very module."
         )
-    if base_width < 1:
-        raise ValueError(f"base_width must be at least one, not {base_width}.")
+    if not 1 <= base_width < float("inf"):
+        raise ValueError(f"base_width must be at least one and finite, not {base_width}.")
     return roles.width / base_width
+
+
+def _padding(model: nn.Module, table: nn.Parameter) -> list[int]:
+    """Rows of an embedding that stand for nothing and never train."""
+    return [
+        module.padding_idx
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        and module.weight is table
+        and module.padding_idx is not None
+    ]
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

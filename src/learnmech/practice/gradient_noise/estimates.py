@@ -7,7 +7,9 @@ estimate $\operatorname{tr}\Sigma$ and $|G|^2$ from n independent gradients $g_i
 covariance $\Sigma$ and sample mean $\bar g$. All that enters is $|g_i|^2$, $g_i\cdot\bar g$ and
 $|\bar g|^2$, and so it is when a gradient is left out: the standard errors are the jackknife's.
 For many samples they are right where $G$ stands out of the noise and too large where it does
-not, by $\sqrt 2$ at most (N is a U-statistic, degenerate at $G = 0$).
+not, by $\sqrt 2$ at most (N is a U-statistic, degenerate at $G = 0$). Added to them in squares is
+rounding, of size $\epsilon \sqrt n$ times the mean of $|g_i|^2$ with the $\epsilon$ of the
+gradients' dtype: S is a difference of such numbers, and noise far below the signal drowns in it.
 
 Reference: McCandlish, Kaplan, Amodei et al., arXiv:1812.06162, appendix A.1, equation (A.2) for
 batches of 1 and n. Jackknife: Efron and Stein, "The jackknife estimate of variance", Annals of
@@ -31,7 +33,7 @@ _RESOLVED = 2.0
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """Unbiased estimates of noise and signal with jackknife standard errors."""
+    """Unbiased estimates of noise and signal with standard errors, the jackknife's and rounding."""
 
     noise: float  # tr $\Sigma$, or tr $H\Sigma$: squared units of the gradient (times those of H)
     noise_standard_error: float  # the same units
@@ -67,25 +69,32 @@ def estimate_noise_scale(
     square_of_mean: float,
     *,
     samples_per_gradient: int = 1,
+    precision: torch.dtype | None = None,
 ) -> NoiseScale:
     """Estimate from squared norms, inner products with the mean, and the mean's square.
 
     Gradients that are means over batches of `samples_per_gradient` have so much less noise; the
-    estimates are those for single samples.
+    estimates are those for single samples. `precision` is the dtype that the numbers were computed
+    in, None for their own.
     """
+    epsilon = torch.finfo(precision or squares.dtype).eps
     squares, inner = squares.double(), inner.double()
     n, total = len(squares), squares.sum()
     noise, signal = _estimates(total, torch.full_like(total, square_of_mean), n)
     left = (n * n * square_of_mean - 2.0 * n * inner + squares) / (n - 1) ** 2
     noises, signals = _estimates(total - squares, left, n - 1)
+    rounding = epsilon * n**0.5 * float(squares.abs().mean())
     resolving = bool((signals > 0.0).all())
     return NoiseScale(
         noise=samples_per_gradient * float(noise),
-        noise_standard_error=samples_per_gradient * _jackknife(noises),
+        noise_standard_error=samples_per_gradient * math.hypot(_jackknife(noises), rounding),
         signal=float(signal),
-        signal_standard_error=_jackknife(signals),
+        signal_standard_error=math.hypot(_jackknife(signals), rounding),
         ratio_standard_error=(
-            samples_per_gradient * _jackknife(noises / signals) if resolving else math.inf
+            samples_per_gradient
+            * math.hypot(_jackknife(noises / signals), rounding / float(signal))
+            if resolving
+            else math.inf
         ),
         count=n,
     )

@@ -128,7 +128,7 @@ def measure_gradient_noise(
 
     Returns:
         Per-sample numbers with the dtype and device of the losses; estimates as floats, computed
-        in float64.
+        from them in float64, with standard errors that hold the rounding of the dtype.
 
     Raises:
         ValueError: As `squared_gradient_norms`, and on fewer than 3 samples.
@@ -271,7 +271,11 @@ def hessian_noise_scale(
         raise ValueError("hessian_product gave NaN or infinity.")
     products = 0.5 * (products + products.mT)
     return estimate_noise_scale(
-        products.diagonal(), products.mean(1), float(products.mean()), samples_per_gradient=size
+        products.diagonal(),
+        products.mean(1),
+        float(products.mean()),
+        samples_per_gradient=size,
+        precision=stacked[0].dtype,
     )
 
 

@@ -58,12 +58,19 @@ def per_sample_factors(
 
     Raises:
         ValueError: On a model that couples samples or is random, outputs that are not finite or
-            whose first axis is not that of the inputs, or no trained parameter.
+            whose first axis is not that of the inputs, and on no trained parameter or a complex
+            one.
 
     Cost: one forward pass and C backward passes that stop at the layers' outputs; where exact
     Jacobians are needed, n forward and n C backward passes of one sample more.
     """
     trained = trained_parameters(model)
+    strange = [name for name, p in trained.items() if p.is_complex()]
+    if strange:
+        raise ValueError(
+            f"per-sample gradients are of real parameters; {', '.join(strange)} is complex. Write "
+            "real and imaginary parts as parameters of their own."
+        )
     refuse_coupled_samples(model)
     n = number_of_samples(tensors)
     ends = () if n == 1 else (slice(0, 1), slice(n - 1, n))
@@ -187,7 +194,7 @@ def _exact(
             )
             for name, gradient in zip(rows, gradients, strict=True):
                 if gradient is not None:
-                    rows[name][sample, output] = gradient.flatten()
+                    rows[name][sample, output] = gradient.to_dense().flatten()
     return [
         Rows({name: rows[name]}, (Weight(name, tuple(p.shape)),)) for name, p in parameters.items()
     ]

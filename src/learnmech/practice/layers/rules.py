@@ -54,6 +54,9 @@ class Rule:
 
 def _linear(find: Find, output: Tensor, call: Arguments) -> Use | None:
     matrix, bias = find(call["weight"]), find(call.get("bias"))
+    outputs = call["weight"].shape[:-1]
+    if len(outputs) != 1 or (bias is not None and call["bias"].numel() != outputs[0]):
+        return None  # one output without an axis, or one bias for all outputs
     return _product(call["input"], matrix, bias)
 
 

@@ -58,8 +58,9 @@ def empirical_nngp(
 
     Raises:
         ValueError: On a model that couples samples or is random (batch norm or dropout in
-            training mode), an unknown module, a module that is not called once, or features
-            that are not finite or do not have the samples on their first axis.
+            training mode), an unknown module, a module that is not called once or returns no
+            single tensor, or features that are not finite or do not have the samples on their
+            first axis.
 
     Reference: Lee et al., arXiv:1711.00165, section on deep networks.
 
@@ -112,7 +113,16 @@ def _output(model: nn.Module, network: Callable[[Tensor], Any], batch: Tensor, n
         known = ", ".join(repr(other) for other in modules if other)
         raise ValueError(f"the model has no module {name!r}; it has {known}.")
     seen: list[Tensor] = []
-    handle = modules[name].register_forward_hook(lambda _, __, output: seen.append(output.clone()))
+
+    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f"module {name!r} returns {type(output).__name__}, not one tensor; name another "
+                "module."
+            )
+        seen.append(output.clone())
+
+    handle = modules[name].register_forward_hook(keep)
     try:
         network(batch)
     finally:

@@ -37,7 +37,8 @@ class Linearised(nn.Module):
 
     Raises:
         ValueError: On a model that couples samples or is random (batch norm or dropout in
-            training mode), or without trained parameters.
+            training mode), or without trained parameters; when called, on a model that returns
+            anything but one tensor.
 
     Reference: Lee et al., arXiv:1902.06720, on linearized networks.
 
@@ -84,7 +85,12 @@ class Linearised(nn.Module):
         }
 
         def outputs(parameters: dict[str, Tensor]) -> Tensor:
-            result: Tensor = functional_call(self._copied[0], fixed | parameters, (inputs,))
+            result = functional_call(self._copied[0], fixed | parameters, (inputs,))
+            if not isinstance(result, Tensor):
+                raise ValueError(
+                    f"the model must return one tensor to be made linear, not "
+                    f"{type(result).__name__}."
+                )
             return result
 
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward-mode derivatives

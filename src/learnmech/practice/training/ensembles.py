@@ -52,6 +52,10 @@ class EnsembleOptimizer(torch.optim.Optimizer):
             )
         self.members = sizes.pop()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Say what is copied; `torch.optim.Optimizer` would leave the members out."""
+        return super().__getstate__() | {"_frozen": self._frozen, "members": self.members}
+
     def freeze(self, members: Iterable[int]) -> None:
         """Leave these members where they are from now on, whatever their gradients.
 

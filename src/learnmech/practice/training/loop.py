@@ -6,13 +6,15 @@ are trained independently: the sum of their losses is differentiated. Time is st
 rate. The default loss is the HALF squared loss, 1/2 mean_i |y_i - f(x_i)|^2.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from learnmech.practice.losses import half_squared_loss
 from learnmech.practice.training.batches import minibatches
@@ -28,11 +30,15 @@ class DivergenceError(FloatingPointError):
     """A run whose loss is no longer finite; `step` is the number of steps it had taken."""
 
     def __init__(self, step: int, learning_rate: float | Tensor) -> None:
-        super().__init__(
-            f"training diverged: the loss is not finite at step {step}; lower the learning "
-            f"rate (now {learning_rate})."
-        )
-        self.step = step
+        remedy = f"lower the learning rate (now {learning_rate})"
+        if step == 0:
+            remedy = "no step was taken yet, so look for NaN in data and weights, or no data"
+        super().__init__(f"training diverged: the loss is not finite at step {step}; {remedy}.")
+        self.step, self.learning_rate = step, learning_rate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error pass between processes."""
+        return DivergenceError, (self.step, self.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Run:
     diverged: Mapping[int, int] = field(default_factory=dict)  # frozen member -> step it froze at
 
 
+@torch.enable_grad()
 def train(
     model: nn.Module,
     inputs: Shaped[Tensor, "n ..."],
@@ -63,7 +70,8 @@ def train(
     The "loss" on all samples is recorded without being asked for. A loss that is no longer finite
     stops the run; in an ensemble with an `EnsembleOptimizer` it freezes the member instead, which
     is reported in `Run.diverged`: its weights stay as they were at that step, its loss is not
-    finite from there on, and the others never notice.
+    finite from there on, and the others never notice. With minibatches the passes over all
+    samples only record: buffers and random state are as if they had not been made.
 
     Args:
         model: Any module; its parameters change, its mode does not. Gradients that it holds are
@@ -88,7 +96,7 @@ def train(
         rates of the optimizer's first group, as they are at the start.
 
     Raises:
-        ValueError: On settings that make no run.
+        ValueError: On settings that make no run, or where nothing would be trained.
         DivergenceError: When the loss is no longer finite, in a run that is not an ensemble with
             an `EnsembleOptimizer`; the message, and its `step`, name the step. It is a
             `FloatingPointError`.
@@ -113,16 +121,30 @@ def train(
         if generator is None:
             raise ValueError("minibatches are random; pass generator=, one or one per member.")
         batches = minibatches(inputs.shape[0], batch_size, generator)
+        if (
+            isinstance(optimizer, EnsembleOptimizer)
+            and not isinstance(generator, torch.Generator)
+            and len(generator) != optimizer.members
+        ):
+            raise ValueError(
+                f"give one generator for all members, or one for each of the {optimizer.members}, "
+                f"not {len(generator)}."
+            )
+    strangers = _parameters_outside(optimizer, model)
     rate = optimizer.param_groups[0]["lr"]
+    numbers = rate.detach().cpu().numpy() if isinstance(rate, Tensor) else rate
+    rates = np.array(numbers, dtype=np.float64)  # a copy: the optimizer may change its own
     seen: dict[str, list[np.ndarray]] = {name: [] for name in ("loss", *probes)}
     due = set(wanted)
     diverged: dict[int, int] = {}
     for step in range(steps + 1):
         model.zero_grad(set_to_none=True)
+        for p in strangers:
+            p.grad = None
         losses = None
         if batches is None or step in due or step == steps:
-            with torch.set_grad_enabled(batches is None):
-                losses = loss(model(inputs), targets)
+            outputs = model(inputs) if batches is None else _looked_at(model, inputs)
+            losses = loss(outputs, targets)
             _watch(losses, step, optimizer, diverged)
         if losses is not None and step in due:
             seen["loss"].append(_as_array(losses))
@@ -136,11 +158,15 @@ def train(
             losses = loss(model(inputs[chosen]), targets[chosen])
             _watch(losses, step, optimizer, diverged)
         assert losses is not None
+        if not losses.requires_grad:
+            raise ValueError(
+                "the loss depends on no parameter that requires gradients, so there is nothing to "
+                "train."
+            )
         losses.sum().backward()
         optimizer.step()
     model.zero_grad(set_to_none=True)
     records = {name: np.stack(values) for name, values in seen.items()}
-    rates = rate.detach().cpu().double().numpy() if isinstance(rate, Tensor) else float(rate)
     times = np.multiply.outer(np.array(wanted, dtype=np.float64), rates)
     return Run(np.array(wanted), times, records, diverged)
 
@@ -218,6 +244,26 @@ def _checked_probe_steps(
     return wanted
 
 
+def _parameters_outside(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[Tensor]:
+    """Parameters of the optimizer that are not the model's, such as those of a loss."""
+    own = {id(p) for p in model.parameters()}
+    held: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    outside = [p for p in held if id(p) not in own]
+    if len(outside) == len(held):
+        raise ValueError("the optimizer holds no parameter of this model, so none would move.")
+    return outside
+
+
+@torch.no_grad()
+def _looked_at(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Outputs of a pass that leaves buffers and the random state as they were."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        outputs: Tensor = functional_call(model, buffers, (inputs,)) if buffers else model(inputs)
+    return outputs
+
+
 def _watch(
     losses: Tensor, step: int, optimizer: torch.optim.Optimizer, diverged: dict[int, int]
 ) -> None:
@@ -234,5 +280,10 @@ def _watch(
 
 
 def _as_array(value: Tensor | Sequence[Tensor]) -> np.ndarray:
+    if not isinstance(value, Iterable):
+        raise ValueError(
+            f"a probe must return a tensor, or several tensors of one shape, not "
+            f"{type(value).__name__}."
+        )
     tensor = value if isinstance(value, Tensor) else torch.stack(list(value))
     return np.array(tensor.detach().cpu().numpy(), copy=True)
