@@ -45,7 +45,7 @@ if any(os.environ.get(name) != value for name, value in PINNED.items()):
 
 import numpy as np
 import torch
-from summary import HERE, RESULTS, row_in_words
+from summary import HERE, RESULTS, bound_in_words, race_in_words
 
 PEERS_PYTHON = HERE.parent / ".venv-peers" / "bin" / "python"
 
@@ -195,7 +195,8 @@ class Bench:
             return
         for row in self.rows:
             mark = "met   " if row["met"] else "MISSED"
-            print(mark, " | ".join(part for part in row_in_words(row)[:-1] if part))
+            words = bound_in_words(row) if "value" in row else " | ".join(race_in_words(row))
+            print(mark, words)
         self._store()
         if not all(row["met"] for row in self.rows):
             raise SystemExit(1)
@@ -204,7 +205,7 @@ class Bench:
         stored = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
         stored[self.name] = {
             "date": datetime.now(UTC).date().isoformat(),
-            "processor": _processor(),
+            "processor": processor(),
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name).split("+")[0] for name in ("numpy", "scipy", "torch")},
@@ -215,7 +216,8 @@ class Bench:
         RESULTS.write_text(text + "\n", "utf-8")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:

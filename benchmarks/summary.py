@@ -31,37 +31,45 @@ def facts_in_words(facts: Mapping[str, float | int]) -> str:
     )
 
 
-def row_in_words(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
-    """Return work, ours, peer, ratio or value, target, and whether the target is met."""
-    met = "yes" if row["met"] else "**no**"
-    if "value" in row:
-        return row["work"], "", "", f"{row['value']:.2g}", f"at most {row['at_most']:g}", met
+def race_in_words(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    """Return work, ratio, target, ours and peer of a race."""
 
     def side(seconds: float, facts: Mapping[str, float | int]) -> str:
         words = facts_in_words(facts)
         return f"{seconds:.2g} s" + (f"; {words}" if words else "")
 
-    untargeted = row["at_least"] is None
+    target = "" if row["at_least"] is None else f"at least {row['at_least']:.3g} ×"
     return (
         row["work"],
+        f"{row['times_faster']:.3g} ×" + ("" if row["met"] else ", **missed**"),
+        target,
         side(row["ours_seconds"], row["ours"]),
         f"{row['peer']}: {side(row['peer_seconds'], row['peer_facts'])}",
-        f"{row['times_faster']:.3g} ×",
-        "" if untargeted else f"at least {row['at_least']:.3g} ×",
-        "" if untargeted else met,
     )
 
 
+def bound_in_words(row: Mapping[str, Any]) -> str:
+    """Return a number and its bound as one line."""
+    missed = "" if row["met"] else ", **missed**"
+    return f"{row['work']}: {row['value']:.2g}, at most {row['at_most']:g}{missed}"
+
+
 def table(results: Mapping[str, Any]) -> str:
-    """Return the page's markdown."""
+    """Return the page's markdown: a table of races and a list of bounds for each script."""
     parts = [_HEAD]
     for name, measured in results.items():
+        parts.append(f"## {name.replace('_', ' ').capitalize()}\n\n")
+        races = [row for row in measured["rows"] if "value" not in row]
+        bounds = [row for row in measured["rows"] if "value" in row]
+        if races:
+            parts.append("| work | times faster | target | learnmech | peer |\n")
+            parts.append("|---|---|---|---|---|\n")
+            parts += ["| " + " | ".join(race_in_words(row)) + " |\n" for row in races]
+            parts.append("\n")
+        parts += [f"- {bound_in_words(row)}\n" for row in bounds]
         versions = ", ".join(f"{key} {number}" for key, number in measured["versions"].items())
-        parts.append(f"## {name.replace('_', ' ')}\n\n")
-        parts.append("| work | learnmech | peer | measured | target | met |\n")
-        parts.append("|---|---|---|---|---|---|\n")
-        parts += ["| " + " | ".join(row_in_words(row)) + " |\n" for row in measured["rows"]]
-        parts.append(f"\nMeasured {measured['date']}, {measured['processor']}; {versions}.\n\n")
+        gap = "\n" if bounds else ""
+        parts.append(f"{gap}Measured {measured['date']}, {measured['processor']}; {versions}.\n\n")
     return "".join(parts).rstrip() + "\n"
 
 

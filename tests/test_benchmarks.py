@@ -101,4 +101,4 @@ def test_the_committed_table_is_that_of_the_committed_results_and_every_target_i
 def test_the_table_shows_a_missed_target():
     row = {"work": "w", "value": 2.0, "at_most": 1.0, "met": False}
     page = {"versions": {"torch": "2"}, "date": "today", "processor": "p", "rows": [row]}
-    assert "| w |  |  | 2 | at most 1 | **no** |" in summary.table({"toy": page})
+    assert "- w: 2, at most 1, **missed**" in summary.table({"toy": page})
