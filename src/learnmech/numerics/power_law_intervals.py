@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from learnmech.numerics.arrays import ArrayLike
 from learnmech.numerics.fits import LineFit, fit_line, fit_power_law
@@ -215,8 +215,8 @@ def _tail(n: int, parameters: int, resampling: str, resamples: int, confidence: 
     freedom = n - parameters
     level = 0.0
     if freedom > 0:
-        deviation = t.ppf(0.5 + 0.5 * confidence, freedom)
-        level = float(norm.sf(deviation * np.sqrt(n / freedom if resampling == "pairs" else 1.0)))
+        deviation = stdtrit(freedom, 0.5 + 0.5 * confidence)
+        level = float(ndtr(-deviation * np.sqrt(n / freedom if resampling == "pairs" else 1.0)))
     if level * resamples < BEYOND:
         raise ValueError(
             f"the tails of a {confidence:.0%} interval from {n} points hold {level:.1e} of the "
