@@ -19,6 +19,11 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
+def named(value: bytes | str) -> str:
+    """Name cases by their messages; compressed bytes hold the time of their making."""
+    return value if isinstance(value, str) else "bytes"
+
+
 @pytest.mark.parametrize("shape", [(7,), (3, 4, 5), (0, 2, 2), (1, 1)])
 def test_idx_is_read_as_written(tmp_path: Path, shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
@@ -47,6 +52,7 @@ WHOLE = gzip.compress(idx(IMAGES))
         (idx(IMAGES), "no whole gzip file"),
         (b"", "begins with , not"),
     ],
+    ids=named,
 )
 def test_broken_idx_is_refused_in_a_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
@@ -90,6 +96,7 @@ def altered(change: dict[str, bytes | None]) -> bytes:
         (tar(cifar_members(0) | {"../../escaped.bin": b"x"}), "unsafe path '../../escaped.bin'"),
         (tar(cifar_members(0) | {"/tmp/escaped.bin": b"x"}), "unsafe path '/tmp/escaped.bin'"),
     ],
+    ids=named,
 )
 def test_broken_cifar_is_refused_in_a_sentence(
     tmp_path: Path, content: bytes, message: str

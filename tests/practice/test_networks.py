@@ -200,7 +200,8 @@ def third_derivative(net: nn.Module, x: Tensor, y: Tensor, u: list[Tensor], v: l
 
 
 @pytest.mark.parametrize(
-    "norm", ["layer", "batch", "rms", lambda width: GroupNorm(2, width)], ids=str
+    "norm",
+    ["layer", "batch", "rms", pytest.param(lambda width: GroupNorm(2, width), id="group")],
 )
 @pytest.mark.parametrize("residual", [False, True])
 def test_third_derivatives_through_norms(norm, residual: bool) -> None:
