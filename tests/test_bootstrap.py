@@ -355,29 +355,29 @@ def test_help_is_the_default_and_lists_every_target() -> None:
     assert all(len(line) == 3 for line in lines)
 
 
-def test_bench_says_when_there_is_nothing_to_run(made: Path) -> None:
-    result = _make(made, "bench")
-    assert result.returncode == 0
-    assert result.stdout.startswith("There is no benchmark yet")
-
-
-def test_bench_stops_at_a_failing_script(made: Path) -> None:
+def test_bench_runs_every_script_and_then_says_which_missed(made: Path) -> None:
     scripts = made / "benchmarks"
     scripts.mkdir()
-    (scripts / "bench_a.py").write_text("import tiny; print(tiny.ONE)\n")
-    (scripts / "bench_b.py").write_text("raise SystemExit(1)\n")
+    (scripts / "peers.txt").write_text("# none\n")
+    (scripts / "summary.py").write_text("print('table')\n")
+    (scripts / "bench_a.py").write_text("raise SystemExit(1)\n")
+    (scripts / "bench_b.py").write_text("import tiny; print(tiny.ONE)\n")
     result = _make(made, "bench")
+    assert (made / ".venv-peers" / ".ready").exists()
     shutil.rmtree(scripts)
+    shutil.rmtree(made / ".venv-peers")
     assert result.returncode != 0
-    assert result.stdout.splitlines()[:2] == ["== benchmarks/bench_a.py", "1"]
+    lines = result.stdout.splitlines()
+    assert lines[-4:-2] == ["== benchmarks/bench_b.py", "1"]
+    assert lines[-1] == "a target was missed in: benchmarks/bench_a.py"
 
 
 def test_clean_says_what_it_removes(tmp_path: Path) -> None:
     root = _write_project(tmp_path / "p")
-    for gone in (".venv/bin", "_build/html", "tools/__pycache__", ".ruff_cache"):
+    for gone in (".venv/bin", ".venv-peers/bin", "_build/html", "tools/__pycache__", ".ruff_cache"):
         (root / gone).mkdir(parents=True)
     result = _make(root, "clean")
     assert result.returncode == 0
-    assert ".venv, _build" in result.stdout
+    assert ".venv, .venv-peers, _build" in result.stdout
     left = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_dir()}
     assert left == {"tools"}

@@ -30,19 +30,19 @@ def mnist_files(seed: int, *, train: int = 30, test: int = 20) -> dict[str, byte
     files = {}
     for prefix, n in (("train", train), ("t10k", test)):
         images, labels = rng.integers(0, 256, (n, 4, 3)), rng.integers(0, 10, n)
-        files[f"{prefix}-images-idx3-ubyte.gz"] = gzip.compress(idx(images))
-        files[f"{prefix}-labels-idx1-ubyte.gz"] = gzip.compress(idx(labels))
+        files[f"{prefix}-images-idx3-ubyte.gz"] = gzip.compress(idx(images), mtime=0)
+        files[f"{prefix}-labels-idx1-ubyte.gz"] = gzip.compress(idx(labels), mtime=0)
     return files
 
 
 def tar(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 def cifar_members(seed: int, *, per_batch: int = 4) -> dict[str, bytes]:

@@ -54,7 +54,6 @@ from learnmech.theory.random_matrices import (
     symmetric_spike,
 )
 from learnmech.theory.stability import (
-    Optimizer,
     effective_learning_rate,
     largest_stable_learning_rate,
     stability_threshold,
@@ -71,7 +70,6 @@ __all__ = [
     "KernelRegressionCurve",
     "LowRankSpike",
     "MarchenkoPastur",
-    "Optimizer",
     "Semicircle",
     "SingularValueLaw",
     "SymmetricSpike",
