@@ -5,9 +5,11 @@ variance falls as 1/j, labelled by a linear teacher; half squared loss, float64.
 asked for after 300 steps of gradient descent, and tracked over the first 200.
 
 The reference is SciPy's eigsh to machine precision; that curvlinops, whose product comes from
-forward-mode differentiation, finds the same, is what its own row shows. eigsh is run twice: without
-a tolerance, which is its default and what the documentation of curvlinops does, and with the
-loosest power of ten that gives an error below 1e-6 here, found by trying.
+forward-mode differentiation, finds the same, is what its own row shows. eigsh is run without a
+tolerance, as it comes and as the documentation of curvlinops uses it; and once more each side has
+the loosest power of ten as its tolerance that gives it an error below 1e-6 here, found by trying.
+That knows the answer beforehand, so for the top five it is shown without a target: what we spend on
+looking for second copies, eigsh does not.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from learnmech.practice.curvature import HessianOperator, SharpnessTracker, hess
 TITLE = "Hessian eigenvalue{}, MLP with 26 122 parameters, 2000 samples, float64"
 LEARNING_RATE = 0.25
 STEPS = 200
+DEFAULT_TOL = 1e-4  # of hessian_eigenvalues
 Loss = Callable[[], Tensor]
+Solve = Callable[[float], tuple[Sequence[float], int]]
 
 
 def problem() -> tuple[nn.Sequential, Tensor, Tensor]:
@@ -55,7 +59,7 @@ def descend(model: nn.Module, loss: Loss) -> None:
             p.sub_(LEARNING_RATE * g)
 
 
-def by_eigsh(loss: Loss, model: nn.Module, k: int, tol: float) -> tuple[np.ndarray, int]:
+def by_eigsh(loss: Loss, model: nn.Module, k: int, tol: float) -> tuple[Sequence[float], int]:
     """Return the leading eigenvalues by SciPy on our own product, and the number of products."""
     operator = HessianOperator(loss, model.parameters())
     n = operator.dimension
@@ -64,7 +68,7 @@ def by_eigsh(loss: Loss, model: nn.Module, k: int, tol: float) -> tuple[np.ndarr
     )
     start = np.random.default_rng(0).standard_normal(n)
     values = eigsh(product, k, which="LA", tol=tol, v0=start, return_eigenvectors=False)
-    return np.sort(values)[::-1], operator.products
+    return sorted(values.tolist(), reverse=True), operator.products
 
 
 def relative_error(values: Sequence[float] | np.ndarray | Tensor, exact: np.ndarray) -> float:
@@ -72,10 +76,10 @@ def relative_error(values: Sequence[float] | np.ndarray | Tensor, exact: np.ndar
     return float(np.abs(np.asarray(values) - exact[: len(values)]).max() / exact[0])
 
 
-def loosest(loss: Loss, model: nn.Module, k: int, exact: np.ndarray) -> float:
-    """Return the largest power of ten as tolerance of eigsh that gives an error below 1e-6."""
+def loosest(solve: Solve, exact: np.ndarray) -> float:
+    """Return the largest power of ten as tolerance that gives a solver an error below 1e-6."""
     for tol in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
-        if relative_error(by_eigsh(loss, model, k, tol)[0], exact) <= 1e-6:
+        if relative_error(solve(tol)[0], exact) <= 1e-6:
             return tol
     return 1e-6
 
@@ -83,43 +87,59 @@ def loosest(loss: Loss, model: nn.Module, k: int, exact: np.ndarray) -> float:
 def eigenvalues(bench: Bench, model: nn.Module, x: Tensor, y: Tensor) -> None:
     """Race for the top eigenvalue and the top five."""
     loss = closure(model, x, y)
-    exact = by_eigsh(loss, model, 6, 0.0)[0]
+    exact = np.array(by_eigsh(loss, model, 6, 0.0)[0])
     arrays = {name: p.detach().numpy() for name, p in model.state_dict().items()}
     arrays |= {"x": x.numpy(), "y": y.numpy(), "exact": exact}
-    for k, tol, target in ((1, 1e-4, 2.5), (5, 1e-6, 2.0)):
+    for k, tol_beside_default, target in ((1, DEFAULT_TOL, 2.5), (5, 1e-6, 2.0)):
         title = TITLE.format(" (top)" if k == 1 else f"s (top {k})")
 
-        def ours(k: int = k, tol: float = tol) -> Facts:
+        def solve(tol: float, k: int = k) -> tuple[Sequence[float], int]:
             found = hessian_eigenvalues(loss, model.parameters(), k, tol=tol)
-            error = relative_error(found.eigenvalues, exact)
-            return {"error": error, "products": found.products}
+            return found.eigenvalues.tolist(), found.products
 
-        for peer_tol in (loosest(loss, model, k, exact), 0.0):
-            setting = f"tol {peer_tol:g}" if peer_tol else "default tol"
+        def ours(tol: float, solve: Solve = solve) -> Facts:
+            values, products = solve(tol)
+            return {"error": relative_error(values, exact), "products": products}
+
+        def theirs(tol: float, k: int = k) -> tuple[Sequence[float], int]:
+            return by_eigsh(loss, model, k, tol)
+
+        for tol, peer_tol in (
+            (tol_beside_default, 0.0),
+            (loosest(solve, exact), loosest(theirs, exact)),
+        ):
+            words = f"{f'tol {peer_tol:g}' if peer_tol else 'default tol'}; ours {tol:g}"
             with PeerProcess("curvlinops_eigsh", {**arrays, "k": k, "tol": peer_tol}) as peer:
                 row = bench.race(
                     title,
-                    ours=ours,
+                    ours=lambda ours=ours, tol=tol: ours(tol),
                     peer=peer.run,
-                    peer_name=f"curvlinops + eigsh, {setting}",
+                    peer_name=f"curvlinops + eigsh, {words}",
                     at_least=target if k == 1 or not peer_tol else None,
                     pairs=7,
                 )
             if k == 1:
-                products = by_eigsh(loss, model, k, peer_tol)[1]
                 bench.bound(
-                    f"{title}: our products over those of eigsh, {setting}, on our own product",
-                    row["ours"]["products"] / products,
+                    f"{title}: our products over those of eigsh on our own product, {words}",
+                    row["ours"]["products"] / theirs(peer_tol)[1],
                     at_most=0.75,
                 )
-        bench.bound(f"{title}: relative error", row["ours"]["error"], at_most=1e-6)
+            # At the defaults five eigenvalues are only promised to the tolerance.
+            promised = DEFAULT_TOL if k > 1 and not peer_tol else 1e-6
+            bench.bound(f"{title}: relative error, {words}", row["ours"]["error"], at_most=promised)
         script, name, at_least = (
             ("pyhessian_power", "PyHessian, tol 1e-6", 2.0)
             if k == 1
             else ("eigenthings_lanczos", "hessian-eigenthings, default settings", None)
         )
         with PeerProcess(script, {**arrays, "k": k}) as peer:
-            bench.race(title, ours=ours, peer=peer.run, peer_name=name, at_least=at_least)
+            bench.race(
+                title,
+                ours=lambda ours=ours, tol=tol_beside_default: ours(tol),
+                peer=peer.run,
+                peer_name=name,
+                at_least=at_least,
+            )
 
 
 def tracking(bench: Bench, model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -144,7 +164,7 @@ def tracking(bench: Bench, model: nn.Module, x: Tensor, y: Tensor) -> None:
     errors, within = [], []
     for reading, state in list(zip(readings, weights, strict=True))[::5]:
         model.load_state_dict(state)
-        exact = by_eigsh(loss, model, 2, 1e-6)[0]
+        exact = np.array(by_eigsh(loss, model, 2, 1e-6)[0])
         errors.append(relative_error(reading.eigenvalues, exact))
         within.append(errors[-1] * exact[0] / float(reading.bounds[0]))
     title = f"sharpness at each of {STEPS} steps of gradient descent from the start"

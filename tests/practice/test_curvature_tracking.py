@@ -63,7 +63,7 @@ def test_every_reading_is_within_its_bound(name: str, k: int) -> None:
         assert bool((error <= reading.bounds).all()), t
         assert float(reading.bounds.max()) <= 1.001e-3 * float(moving.exact(1))
         assert reading.step == t
-        assert reading.checked or t % 25
+        assert reading.checked or t % 40
 
 
 def test_a_newcomer_is_found_at_the_next_check() -> None:
@@ -79,14 +79,15 @@ def test_a_newcomer_is_found_at_the_next_check() -> None:
 
 
 def test_a_smooth_course_costs_one_product_a_step() -> None:
-    """What is held is predicted well enough that a single product confirms it."""
+    """A single product confirms what is predicted; two guards join it every fifth time."""
     moving = Moving(COURSES["rising"], turn=0.002)
     tracker = SharpnessTracker(moving.loss, [moving.w], check_every=10**6)
     products = []
     for t in range(80):
         moving.at(t)
         products.append(tracker.update().products)
-    assert np.mean(products[1:]) < 1.3
+    assert np.median(products) == 1
+    assert np.mean(products[1:]) < 1.5
 
 
 def test_single_precision() -> None:

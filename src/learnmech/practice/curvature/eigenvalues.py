@@ -44,14 +44,13 @@ def hessian_eigenvalues(
     r"""Return the k algebraically largest eigenvalues of the Hessian of a loss.
 
     Repeated eigenvalues are returned as often as they occur: of 12, 12, 8 the leading two are 12
-    and 12. Lanczos alone never sees a second copy; so for k above one the result is checked by a
-    second run through the complement, which overlooks an eigenvalue with a probability below 1e-3
-    whatever the spectrum is. For k = 1 multiplicity does not matter and no check is made: as with
-    every Krylov method, the starting vector must not be nearly orthogonal to the eigenvector.
+    and 12. Lanczos alone never sees a second copy; so for k above one a second run through the
+    complement looks for it. A run stops when it would have overlooked an eigenvalue above the
+    tolerance with a probability below 1e-3, whatever the spectrum is.
 
-    `bounds` hold the error of each eigenvalue, from residuals, gaps and the asymmetry that rounding
-    leaves in the products; every one is at most `tol` times the largest |eigenvalue| found, up to
-    rounding. They are usually far from tight: the error is of second order in the residual.
+    `bounds` hold the error of each eigenvalue, to which rounding adds what asymmetry it leaves in
+    the products; every one is at most `tol` times the largest |eigenvalue| found, up to that.
+    They are usually far from tight: errors are of second order in what is left of the residuals.
 
     Args:
         loss: Closure without arguments that returns the scalar loss of the whole data (called
@@ -102,10 +101,15 @@ def hessian_eigenvalues(
 def solve(solver: Solver) -> Float[Tensor, " k"]:
     """Make the leading Ritz pairs good, none of them overlooked, and return their bounds."""
     if solver.k == 1:
-        state = solver.converge(lambda state: state.spectral)
-        return state.bounds(float(state.values[0])) + solver.noise
+        bound = solver.single_run()
+        if bound is not None:
+            return torch.tensor([bound + solver.noise], dtype=torch.float64)
     while True:
         state = solver.converge(lambda state: min(state.guarded_bound(), 2.0 * state.spectral))
         cap = solver.certify(state)
         if cap is not None:
-            return state.bounds(cap) + solver.noise
+            break
+    if solver.space.complete:
+        state = solver.state()
+        cap = state.guard
+    return state.bounds(cap) + solver.noise

@@ -14,12 +14,12 @@ $$ 0 \le \lambda_i - \theta_i \le \delta, \qquad \delta\,(\theta_i + \delta - c)
 which is quadratic in the residual where there is a gap and linear where there is none (Parlett,
 *The Symmetric Eigenvalue Problem*, chapters 10 and 11).
 
-**Cap.** A Krylov space cannot contain a second copy of a multiple eigenvalue. A second Lanczos run
-from a random unit vector w, in the complement of the first, finds it or rules it out: with the
-orthonormal polynomials $p_j$ of that run, an eigenvector x whose eigenvalue is at least the level
-$\tau$ obeys $(w \cdot x)^2 \sum_j p_j(\tau)^2 \le 1$, and in d dimensions a random w has
-$|w \cdot x| \le s$ with probability at most $s\sqrt{2d/\pi}$. So the run overlooks it with
-probability at most $(2d / \pi \sum_j p_j(\tau)^2)^{1/2}$, whatever the spectrum.
+**Cap.** What a Lanczos run from a random unit vector w has not found it can rule out: with the
+orthonormal polynomials $p_j$ of that run, an eigenvector x whose eigenvalue is at least a level
+$\tau$ above all Ritz values obeys $(w \cdot x)^2 \sum_j p_j(\tau)^2 \le 1$, and in d dimensions
+$|w \cdot x| \le s$ has a probability of at most $s\sqrt{2d/\pi}$. So the run overlooks it with
+probability at most $(2d / \pi \sum_j p_j(\tau)^2)^{1/2}$, whatever the spectrum. Second copies of
+an eigenvalue, which one Krylov space cannot hold, are ruled out by a run in its complement.
 """
 
 import math

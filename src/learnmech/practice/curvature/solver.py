@@ -1,17 +1,13 @@
 r"""The leading eigenpairs of a symmetric operator, none of them overlooked.
 
-Lanczos with full reorthogonalisation and thick restarts grows by residuals until the bound of
-`krylov` is met. For more than one pair, a second run then starts from a fresh random vector in the
-complement: it either finds something missed, above all a second copy of an eigenvalue, and the
-first step is taken up again, or it proves with a small probability of error that there is nothing.
+For one pair, a Lanczos run goes on until it has itself ruled out, with the probability of `krylov`,
+a larger eigenvalue. Residuals and gaps alone do not: two close eigenvalues that the run has not
+separated yet look like one, of a small residual and far from the next.
 
-The second run stays orthogonal to the whole first one, which makes it short. With the other Ritz
-values $\theta_j$, j > k, and their residuals $r_j$, it is a run with the Schur complement
-
-$$ D_c = H + \sum_{j > k} \frac{r_j r_j^\top}{c - \theta_j}, $$
-
-for no eigenvalue of H on the complement of the k leading Ritz vectors exceeds c exactly if none of
-$D_c$ on the complement of the whole subspace does. The added part costs no product.
+For more pairs, Lanczos with full reorthogonalisation and thick restarts grows by residuals until
+their bound is met. A second run then starts from a fresh random vector in the complement: it either
+finds something missed, above all a second copy of an eigenvalue, and the first step is taken up
+again, or it rules out that there is anything.
 """
 
 from collections.abc import Callable
@@ -21,13 +17,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from learnmech.practice.curvature.complement import OVERLOOK, Complement, largest_eigenvalue
 from learnmech.practice.curvature.krylov import Subspace, error_bounds, overlook_probability
 from learnmech.practice.curvature.operator import HessianOperator
 
 __all__ = ["ConvergenceError", "Solver", "State", "check_settings", "random_generator"]
 
 _SEED = 20260421
-_OVERLOOK = 1e-3  # accepted probability that one second run overlooks an eigenvalue
+_HALVINGS = 8  # of the tolerance, to see how much less a run proves
 _ROOM = 30  # vectors that a second run should have room for
 _VECTORS, _NUMBERS = 256, 2**27  # held before a restart, unless fewer would be too few
 
@@ -145,6 +142,41 @@ class Solver:
             worst = self.k if blurred else int(state.norms[: self.k].argmax())
             self.add(state.residuals[worst])
 
+    def single_run(self) -> float | None:
+        """Lanczos until an eigenvalue above the first Ritz value by the tolerance is ruled out.
+
+        Returns:
+            A bound on the error of the first Ritz value that the run itself proves, except with
+            probability 1e-3; or None where it has filled the subspace before.
+        """
+        space = self.space
+        diagonal: list[float] = []
+        beside: list[float] = []
+        vector = self.draw()
+        while True:
+            unit, beta = space.orthogonal(vector)
+            if beta == 0.0:  # the run has seen every distinct eigenvalue
+                return 0.0
+            if space.size > 0:
+                beside.append(beta)
+                values = space.ritz().values
+                goal = self.tol * float(values.abs().max())
+                proven: list[float] = []
+                for bound in (goal / 2**halvings for halvings in range(_HALVINGS)):
+                    level, dimension = float(values[0]) + bound, space.dimension
+                    if overlook_probability(diagonal, beside, level, dimension) <= OVERLOOK:
+                        proven.append(bound)
+                if proven:
+                    return min(proven)
+                if space.full:
+                    return None
+            self._check_budget()
+            space.append(unit)
+            if space.complete:
+                return 0.0
+            diagonal.append(float(space.projected[-1, -1]))
+            vector = space.images[-1]
+
     def certify(self, state: State) -> float | None:
         """Search the complement of the leading Ritz vectors from a fresh random vector.
 
@@ -168,13 +200,13 @@ class Solver:
                 continue
             residuals = space.residuals(ritz, slice(k, None))
             squares = residuals.double().square().sum(1).cpu()
-            complement = _Complement(rest, residuals, squares, top)
+            complement = Complement(rest, residuals, squares, top)
             decided, cap = self._second_run(complement)
             if decided:
                 return cap
             space.restart(k + (space.capacity - k) // 3)
 
-    def _second_run(self, complement: "_Complement") -> tuple[bool, float | None]:
+    def _second_run(self, complement: Complement) -> tuple[bool, float | None]:
         """Lanczos in the complement: whether it decided anything, and the cap if there is one."""
         space, start = self.space, self.space.size
         diagonal: list[float] = []
@@ -186,7 +218,7 @@ class Solver:
             last, image = space.basis[-1], space.images[-1]
             added, energy = complement.coupled(last)
             diagonal.append(float(space.projected[-1, -1]) + energy)
-            highest = _largest(diagonal, beside)
+            highest = largest_eigenvalue(diagonal, beside)
             if highest > complement.top:
                 return True, None
             unit, beta = space.orthogonal(image + added)
@@ -205,55 +237,6 @@ class Solver:
                 f"the eigenvalues did not reach tol={self.tol:g} in {self._max_products} products; "
                 "raise tol or max_products, or use float64."
             )
-
-
-@dataclass(frozen=True)
-class _Complement:
-    """What is known of H on the complement of the k leading Ritz vectors before a second run."""
-
-    rest: Float[Tensor, " r"]  # the other Ritz values theta_j
-    residuals: Float[Tensor, "r n"]  # their residuals r_j
-    squares: Float[Tensor, " r"]  # squared norms of those
-    top: float  # highest cap that is good enough
-
-    def coupled(self, vector: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], float]:
-        """Return what the other Ritz vectors add to H v, and to v.Hv, at the top cap."""
-        along = self.residuals @ vector
-        weighted = along / _above(self.top, self.rest).to(along)
-        return self.residuals.mT @ weighted, float(along @ weighted)
-
-    def level(self, cap: float) -> float:
-        """Return a level of the run that this cap follows from."""
-        more = 1.0 / _above(cap, self.rest) - 1.0 / _above(self.top, self.rest)
-        return cap - float(self.squares @ more)
-
-    def cap(
-        self, diagonal: list[float], beside: list[float], highest: float, dimension: int
-    ) -> float | None:
-        """Return the lowest of sixteen caps that a run proves, if it proves any."""
-        if overlook_probability(diagonal, beside, self.top, dimension) > _OVERLOOK:
-            return None
-        bottom = max(highest, float(self.rest[0])) if len(self.rest) else highest
-        for step in range(1, 16):
-            cap = bottom + (self.top - bottom) * step / 16
-            level = self.level(cap)
-            if level > highest and (
-                overlook_probability(diagonal, beside, level, dimension) <= _OVERLOOK
-            ):
-                return cap
-        return self.top
-
-
-def _above(cap: float, values: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
-    """Return cap - values, kept positive where a vanishing Hessian makes them coincide."""
-    return (cap - values).clamp(min=torch.finfo(values.dtype).tiny)
-
-
-def _largest(diagonal: list[float], beside: list[float]) -> float:
-    """Return the largest eigenvalue of a tridiagonal matrix."""
-    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-    matrix += torch.diag(torch.tensor(beside, dtype=torch.float64), -1)  # eigvalsh reads the lower
-    return float(torch.linalg.eigvalsh(matrix)[-1])
 
 
 def random_generator(generator: torch.Generator | None) -> torch.Generator:

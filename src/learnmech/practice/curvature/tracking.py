@@ -12,12 +12,12 @@ at the new parameters, k products, measures what became of them, and the bound
 $\delta\,(\theta_i + \delta - c) = \rho^2$ of `krylov` is of second order in the error of the
 prediction.
 
-The cap c on the rest of the spectrum comes from a guard, the next Ritz vector, which is held as
-well and measured every few steps: until then it is trusted to move at most twice as fast as it did
-between the last two measurements, or to close half its gap. Where the bound is not met, the guard
-is measured at once and the subspace grows until it is. So a crossing is harmless: the eigenvector
-that overtakes is held already. What has overtaken the guard itself is found by the count check, a
-run from a fresh random vector through the complement as in `hessian_eigenvalues`: every
+The cap c on the rest of the spectrum comes from guards, the two next Ritz vectors, which are held
+as well and measured every few steps: until then the first is trusted to move at most twice as fast
+as it did between the last two measurements, or to close half its gap. Where the bound is not met,
+the guards are measured at once and the subspace grows until it is. So a crossing is harmless: the
+eigenvector that overtakes is held already. What has overtaken both guards is found by the count
+check, a run from a fresh random vector through the complement as in `hessian_eigenvalues`: every
 `check_every` steps, and at once when the eigenvectors have turned by more than half a radian.
 """
 
@@ -34,7 +34,8 @@ from learnmech.practice.curvature.solver import Solver, check_settings, random_g
 
 __all__ = ["SharpnessReading", "SharpnessTracker"]
 
-_GUARD_STEPS = 5  # the guard is measured at least this often
+_GUARDS = 2  # vectors held beside the leading ones
+_GUARD_STEPS = 5  # they are measured at least this often
 _REMEMBERED = 4  # steps of which eigenvectors are kept
 _TURNED = 0.5  # a change of the eigenvectors after which nothing held is trusted, radians
 
@@ -64,10 +65,11 @@ class SharpnessTracker:
         generator: Draws the random vectors; without one they are fixed. Readings depend on them
             within their bounds only.
 
-    Between two checks a bound assumes that the guard still is the next eigenvalue.
+    Between two checks a bound assumes that no eigenvector from outside has overtaken both guards.
 
-    Cost of a reading: one gradient and, in smooth training, little more than k products of 1.5 to 2
-    gradients each; a check takes about 12. Memory for 5 k + 1 vectors of all parameters in between.
+    Cost of a reading: one gradient and, in smooth training, k products of 1.5 to 2 gradients each,
+    two more at every fifth reading, and about 12 for a check. Memory for 4 k + 2 vectors of all
+    parameters between readings.
 
     >>> w = torch.ones(2, dtype=torch.float64, requires_grad=True)
     >>> tracker = SharpnessTracker(lambda: (w**4).sum() / 12, [w])
@@ -85,7 +87,7 @@ class SharpnessTracker:
         k: int = 1,
         *,
         tol: float = 1e-3,
-        check_every: int = 25,
+        check_every: int = 40,
         generator: torch.Generator | None = None,
     ) -> None:
         if check_every < 1:
@@ -95,9 +97,9 @@ class SharpnessTracker:
         self._generator = random_generator(generator)
         self._steps = 0
         self._past: list[Float[Tensor, "k n"]] = []  # aligned eigenvectors, newest last
-        self._guard: Float[Tensor, "j n"] | None = None
-        self._cap, self._value = 0.0, 0.0  # on the rest, and the guard's, when last measured
-        self._speed, self._age = float("inf"), 0  # of the guard, and steps since it was measured
+        self._guards: Float[Tensor, "j n"] | None = None
+        self._cap, self._value = 0.0, 0.0  # on the rest, and the first guard's, when last measured
+        self._speed, self._age = float("inf"), 0  # of that guard, and steps since it was measured
 
     def update(self, *, preconditioner: Iterable[Tensor] | None = None) -> SharpnessReading:
         r"""Read the leading eigenvalues at the present parameters.
@@ -124,12 +126,12 @@ class SharpnessTracker:
         bounds = None if checked else self._assumed_bounds(solver)
         if bounds is None:
             bounds = self._measured_bounds(solver, checked)
-        leading, guard = self._vectors(solver)
+        leading, guards = self._vectors(solver)
         if not checked and float((leading - self._past[-1]).norm()) > _TURNED:
             bounds, checked = self._measured_bounds(solver, True), True
-            leading, guard = self._vectors(solver)
+            leading, guards = self._vectors(solver)
         self._past = [*self._past[1 - _REMEMBERED :], leading]
-        self._guard = guard if len(guard) else self._guard
+        self._guards = guards if len(guards) else self._guards
         self._steps += 1
         return SharpnessReading(
             self._steps - 1,
@@ -153,7 +155,7 @@ class SharpnessTracker:
         return list(self._past[-1] + change if trusted else self._past[-1])
 
     def _assumed_bounds(self, solver: Solver) -> Float[Tensor, " k"] | None:
-        """Go without the guard where it may be trusted for one more step."""
+        """Go without the guards where they may be trusted for one more step."""
         state = solver.state()
         halfway = (self._cap + float(state.values[-1])) / 2
         bounds = state.bounds(max(halfway, self._cap + 2 * self._age * self._speed))
@@ -161,9 +163,9 @@ class SharpnessTracker:
         return bounds if good and self._age < _GUARD_STEPS else None
 
     def _measured_bounds(self, solver: Solver, checked: bool) -> Float[Tensor, " k"]:
-        """Measure the guard and converge with it, and check the count if asked."""
-        if self._age > 0 and self._guard is not None:
-            for vector in self._guard:
+        """Measure the guards and converge with them, and check the count if asked."""
+        if self._age > 0 and self._guards is not None:
+            for vector in self._guards:
                 solver.add(vector)
         while True:
             state = solver.converge()
@@ -177,18 +179,19 @@ class SharpnessTracker:
         return state.bounds(cap)
 
     def _vectors(self, solver: Solver) -> tuple[Float[Tensor, "k n"], Float[Tensor, "j n"]]:
-        """Leading Ritz vectors and the guard, improved by the power step that their images give.
+        """Leading Ritz vectors and guards, improved by the power step that their images give.
 
         The leading ones are turned among themselves to lie as close as they can to the last ones.
         """
         state, ritz = solver.state(), solver.space.ritz()
         self._blur = (state.spectral / state.scale) ** 2 if state.scale > 0.0 else 0.0
-        count = len(state.residuals)
-        reach = (ritz.values[:count, None] - ritz.values[-1].clamp(max=0.0)).to(state.residuals)
+        keep = slice(self._k + _GUARDS)
+        residuals = solver.space.residuals(ritz, keep)
+        reach = (ritz.values[keep, None] - ritz.values[-1].clamp(max=0.0)).to(residuals)
         smallest = max(0.1 * state.scale, torch.finfo(reach.dtype).tiny)
-        vectors = solver.space.vectors(ritz, slice(count)) + state.residuals / reach.clamp(smallest)
-        leading, guard = vectors[: self._k], vectors[self._k :]
+        vectors = solver.space.vectors(ritz, keep) + residuals / reach.clamp(smallest)
+        leading, guards = vectors[: self._k], vectors[self._k :]
         if self._past:
             left, _, right = torch.linalg.svd(self._past[-1] @ leading.mT)
             leading = left @ right @ leading
-        return leading, guard
+        return leading, guards
