@@ -124,9 +124,7 @@ def eigenvalues(bench: Bench, model: nn.Module, x: Tensor, y: Tensor) -> None:
                     row["ours"]["products"] / theirs(peer_tol)[1],
                     at_most=0.75,
                 )
-            # At the defaults five eigenvalues are only promised to the tolerance.
-            promised = DEFAULT_TOL if k > 1 and not peer_tol else 1e-6
-            bench.bound(f"{title}: relative error, {words}", row["ours"]["error"], at_most=promised)
+            bench.bound(f"{title}: relative error, {words}", row["ours"]["error"], at_most=1e-6)
         script, name, at_least = (
             ("pyhessian_power", "PyHessian, tol 1e-6", 2.0)
             if k == 1
