@@ -71,11 +71,12 @@ notebooks: env ## run every chapter's text into its notebook, ledger and figure 
 check-notebooks: env ## run every notebook and compare with what is committed
 	@$(NBVAL) notebooks
 
+# CHAPTERS="one another" measures those and keeps what stands of the others.
 times: env ## measure and record each chapter's CPU time
-	@$(BIN)/python tools/record.py times
+	@$(BIN)/python tools/record.py times $(CHAPTERS)
 
 robustness: env ## run each chapter with other seeds, and record the verdicts
-	@$(BIN)/python tools/record.py robustness
+	@$(BIN)/python tools/record.py robustness $(CHAPTERS)
 
 # The peers pull a torchvision or a torch of their own, and never come near ours.
 $(PEERS)/.ready: benchmarks/peers.txt constraints.txt

@@ -2,29 +2,41 @@
 
 * ``{scorecard}``: every verdict of the book as a table, with the totals;
 * ``{robustness}``: in how many sets of other seeds each claim held;
+* ``{verdicts} CHAPTER``: the claims and limits of one chapter as a list of plain sentences;
+* ``{tally}`WHAT``` and ``{tally}`WHAT of PILLAR```: how many claims, limits, ... there are;
+* ``{ledger}`CHAPTER CLAIM FIELD```: one number of a ledger, so that no page repeats it by hand;
 * below each chapter's title: its verdicts counted, its CPU time, and when it was last verified.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from learnmech.compare.bibliography import load_bibliography
 from learnmech.compare.ledger import Ledger, load_ledgers
 from learnmech.compare.record import load_record, record_path
-from learnmech.compare.scorecard import scorecard_html, totals, totals_words
+from learnmech.compare.scorecard import SYMBOL, claim_words, scorecard_html, totals, totals_words
 
 _REPEATED = {"exercise-content", "solution-content", "proof-content"}
+_ENDS = {"first": 0, "last": -1}
 
 
 def _ledgers(root: Path) -> list[Ledger]:
     return load_ledgers(root / "book" / "_ledger")
+
+
+def _depend_on_ledgers(env: BuildEnvironment, root: Path) -> None:
+    for path in sorted((root / "book" / "_ledger").glob("*.json")):
+        env.note_dependency(str(path))
+    env.note_dependency(str(record_path(root)))
 
 
 class _RootDirective(SphinxDirective):
@@ -33,9 +45,7 @@ class _RootDirective(SphinxDirective):
         return Path(self.env.srcdir)
 
     def depend_on_ledgers(self) -> None:
-        for path in sorted((self.root / "book" / "_ledger").glob("*.json")):
-            self.env.note_dependency(str(path))
-        self.env.note_dependency(str(record_path(self.root)))
+        _depend_on_ledgers(self.env, self.root)
 
 
 class Scorecard(_RootDirective):
@@ -75,7 +85,7 @@ class Robustness(_RootDirective):
         versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         words = (
             f"Each chapter was run with {len(record['offsets'])} other sets of seeds "
-            f"(on {record['date']}; {versions}). The last column is the largest share of its room "
+            f"({_days(record)}; {versions}). The last column is the largest share of its room "
             "that a claim used in any of them; more than 1 fails."
         )
         table = (
@@ -88,6 +98,97 @@ class Robustness(_RootDirective):
         return [nodes.paragraph(text=words), nodes.raw("", table, format="html")]
 
 
+def _days(section: Mapping[str, Any]) -> str:
+    first, last = min(section["dates"].values()), max(section["dates"].values())
+    return f"on {first}" if first == last else f"from {first} to {last}"
+
+
+def _chosen(ledgers: list[Ledger], name: str) -> list[Ledger]:
+    chosen = [ledger for ledger in ledgers if name in (ledger.chapter, ledger.pillar)]
+    if not chosen:
+        raise ValueError(f"no chapter or pillar with a ledger is called '{name}'")
+    return chosen
+
+
+def tally(ledgers: list[Ledger], words: str) -> str:
+    """Return a count such as ``claims_hold``, or ``limits of edge-of-stability``.
+
+    Raises:
+        ValueError: for a count, chapter or pillar that is not there.
+    """
+    what, _, where = words.partition(" of ")
+    count = totals(_chosen(ledgers, where.strip()) if where else ledgers)
+    if what.strip() not in count:
+        raise ValueError(f"there is no count '{what.strip()}'; there are {', '.join(count)}")
+    return str(count[what.strip()])
+
+
+def ledger_number(ledgers: list[Ledger], words: str) -> str:
+    """Return one number of a ledger: ``CHAPTER CLAIM FIELD``, with ``%`` behind it as a percentage.
+
+    The field is the name of a number in the ledger; of a list (a limit's discrepancies, theory or
+    measurement along its knob) ``first`` or ``last`` behind the field chooses one.
+
+    Raises:
+        ValueError: for a chapter, claim or field that is not there, or is no single number.
+    """
+    if len(parts := words.split()) < 3:
+        raise ValueError(f"say chapter, claim and field, not '{words}'")
+    chapter, claim, field, *rest = parts
+    (ledger,) = _chosen(ledgers, chapter)
+    entries = {entry["id"]: entry for entry in ledger.claims}
+    if claim not in entries:
+        raise ValueError(f"'{chapter}' has no claim '{claim}'; it has {', '.join(entries)}")
+    value = entries[claim].get(field)
+    if isinstance(value, list) and rest and rest[0] in _ENDS:
+        value = value[_ENDS[rest.pop(0)]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"'{field}' of '{claim}' in '{chapter}' is no number: {value!r}")
+    if rest not in ([], ["%"]):
+        raise ValueError("after chapter, claim and field only 'first', 'last' and '%' may stand")
+    return f"{100 * value:.2g} %" if rest else f"{value:.3g}"
+
+
+class _LedgerRole(SphinxRole):
+    """A role whose text is worked out from the ledgers."""
+
+    def __init__(self, function: Callable[[list[Ledger], str], str]) -> None:
+        self.function = function
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the number as text, or a warning that says what is not there."""
+        root = Path(self.env.srcdir)
+        _depend_on_ledgers(self.env, root)
+        try:
+            return [nodes.Text(self.function(_ledgers(root), self.text))], []
+        except ValueError as error:
+            message = self.inliner.reporter.warning(f"{self.name}: {error}", line=self.lineno)
+            return [nodes.problematic(self.rawtext, self.rawtext)], [message]
+
+
+class Verdicts(_RootDirective):
+    """The claims and limits of one chapter, a plain sentence each."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the list."""
+        self.depend_on_ledgers()
+        try:
+            (ledger,) = _chosen(_ledgers(self.root), self.arguments[0])
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        items = nodes.bullet_list(classes=["lm-verdict-list"])
+        for entry in ledger.claims:
+            if entry["kind"] not in ("claim", "limit"):
+                continue
+            said = nodes.paragraph()
+            said += nodes.strong(text=f"{SYMBOL[entry['verdict']]} {entry['verdict']}: ")
+            said += nodes.Text(f"{entry['statement']} ({claim_words(entry)})")
+            items += nodes.list_item("", said)
+        return [items]
+
+
 def _facts(root: Path, ledger: Ledger) -> str:
     count = totals([ledger])
     sentence = (
@@ -97,9 +198,9 @@ def _facts(root: Path, ledger: Ledger) -> str:
     times = load_record(root).get("times", {})
     seconds = times.get("cpu_seconds", {}).get(ledger.chapter)
     if seconds is not None:
-        versions = times["versions"]
+        versions, date = times["versions"], times["dates"][ledger.chapter]
         sentence += (
-            f" Runs in {seconds:.0f} seconds on one CPU core. Last verified {times['date']} with "
+            f" Runs in {seconds:.0f} seconds on one CPU core. Last verified {date} with "
             f"PyTorch {versions['torch']} and NumPy {versions['numpy']}."
         )
     return sentence
@@ -131,6 +232,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_directive("scorecard", Scorecard)
     app.add_directive("robustness", Robustness)
+    app.add_directive("verdicts", Verdicts)
+    app.add_role("tally", _LedgerRole(tally))
+    app.add_role("ledger", _LedgerRole(ledger_number))
     app.connect("doctree-read", add_chapter_facts)
     app.connect("doctree-resolved", drop_repeated_ids)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,20 +8,26 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from learnmech.compare.ledger import FAILS, Ledger, load_ledger, load_ledgers, unmoved
 from learnmech.compare.record import load_record, share_used
 from learnmech.compare.reproducibility import find_root
-from learnmech.compare.scorecard import claim_words, scorecard_rows, totals_words
+from learnmech.compare.scorecard import (
+    claim_words,
+    number_words,
+    scorecard_rows,
+    totals_words,
+)
 
 if TYPE_CHECKING:
     from learnmech.compare.pairs import ChapterFiles
@@ -30,6 +36,10 @@ __all__ = ["main"]
 
 _VERDICT_FAILS = 1
 _ERROR = 2
+_COLUMNS = {
+    "verdict": 10, "kind, fed": 14, "statement, reason": None, "theory": 12, "measured": 12,
+    "discrepancy": 16,
+}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -207,6 +217,18 @@ def _print_margins(ledger: Ledger, seed_offset: int) -> None:
     _console().print(table)
 
 
+def _scorecard_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    word = {"claim": "Tolerance", "limit": "Bound"}.get(entry["kind"], "Why")
+    return (
+        entry["verdict"],
+        ", ".join(entry[key] for key in ("kind", "fed") if key in entry),
+        f"{escape(entry['statement'])}\n[dim]{word}: {escape(entry['because'])}[/dim]",
+        number_words(entry.get("theory")),
+        number_words(entry.get("measured")),
+        claim_words(entry),
+    )
+
+
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all entries as JSON.")
 def scorecard(as_json: bool) -> None:
@@ -217,14 +239,12 @@ def scorecard(as_json: bool) -> None:
     else:
         console = _console()
         for ledger in ledgers:
-            table = Table(box=None, header_style="bold", title_justify="left",
+            table = Table(box=None, header_style="bold", title_justify="left", padding=(0, 1, 1, 0),
                           title=f"{ledger.title} ({ledger.pillar})")  # fmt: skip
-            for column in ("verdict", "kind", "fed", "statement", "discrepancy"):
-                table.add_column(column, overflow="fold")
+            for column, width in _COLUMNS.items():
+                table.add_column(column, overflow="fold", width=width, ratio=None if width else 1)
             for entry in ledger.claims:
-                fed = entry.get("fed", "")
-                row = (entry["verdict"], entry["kind"], fed, entry["statement"], claim_words(entry))
-                table.add_row(*row)
+                table.add_row(*_scorecard_row(entry))
             console.print(table)
         console.print(totals_words(ledgers))
     if any(entry["verdict"] == FAILS for ledger in ledgers for entry in ledger.claims):

@@ -1,6 +1,5 @@
 """Every chapter of the book: a good pair, a ledger that tests something, the whole frame."""
 
-import importlib.util
 from pathlib import Path
 
 import nbformat
@@ -90,15 +89,6 @@ def test_the_text_follows_the_frame_of_a_chapter(chapter):
 @each_chapter
 def test_every_exercise_has_a_folded_solution(chapter):
     assert exercise_problems(chapter.text.read_text("utf-8")) == []
-
-
-def test_the_committed_seed_offsets_are_ten_or_more_different_positive_numbers():
-    spec = importlib.util.spec_from_file_location("record", ROOT / "tools" / "record.py")
-    record = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(record)
-    offsets = record.read_offsets(ROOT / "tools" / "seed_offsets.txt")
-    assert len(set(offsets)) == len(offsets) >= 10
-    assert min(offsets) > 0
 
 
 # The same functions on texts in which one thing is wrong on purpose.

@@ -19,10 +19,12 @@ __all__ = [
     "FAILS",
     "HOLDS",
     "OBSERVED",
+    "PILLARS",
     "Ledger",
     "differences",
     "load_ledger",
     "load_ledgers",
+    "pillar_order",
     "rounded",
     "unmoved",
 ]
@@ -31,6 +33,15 @@ HOLDS = "holds"
 BREAKS = "breaks as predicted"
 FAILS = "fails"
 OBSERVED = "observed"
+
+PILLARS = (
+    "solvable-settings",
+    "tractable-limits",
+    "simple-laws",
+    "hyperparameters",
+    "universal-behaviours",
+)
+"""The five pillars, in the order of the book."""
 
 Entry = dict[str, Any]
 
@@ -106,8 +117,19 @@ def load_ledger(path: Path) -> Ledger:
 
 
 def load_ledgers(folder: Path) -> list[Ledger]:
-    """Read every ledger of a folder, in the order of their file names."""
-    return [load_ledger(path) for path in sorted(folder.glob("*.json"))]
+    """Read every ledger of a folder, in the order of the pillars and then of the file names."""
+    ledgers = [load_ledger(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(ledgers, key=lambda ledger: pillar_order(ledger.pillar))
+
+
+def pillar_order(pillar: str) -> int:
+    """Return a pillar's place in the book; chapters of no pillar come last.
+
+    Examples:
+        >>> pillar_order("tractable-limits"), pillar_order("own")
+        (1, 5)
+    """
+    return PILLARS.index(pillar) if pillar in PILLARS else len(PILLARS)
 
 
 def _number_differs(old: float, new: float, slack: float) -> bool:

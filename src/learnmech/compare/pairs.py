@@ -15,6 +15,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from learnmech.compare.ledger import pillar_order
+
 __all__ = [
     "ChapterFiles",
     "chapter_files",
@@ -56,8 +58,10 @@ class ChapterFiles:
 
 
 def find_chapters(root: Path) -> list[ChapterFiles]:
-    """Return every chapter of a checkout, by pillar and name."""
-    texts = sorted(root.glob("notebooks/*/*.md"))
+    """Return every chapter of a checkout, in the order of the pillars and then by name."""
+    texts = sorted(
+        root.glob("notebooks/*/*.md"), key=lambda text: (pillar_order(text.parent.name), text)
+    )
     return [ChapterFiles(root, text.stem, text.parent.name) for text in texts]
 
 

@@ -2,10 +2,14 @@
 
 ``book/_measured.json`` is written by ``make times`` and ``make robustness`` and read by pages::
 
-    {"times": {"date": "2026-01-01", "versions": {...}, "cpu_seconds": {"<chapter>": 12.3}},
-     "robustness": {"date": ..., "versions": {...}, "offsets": [...],
-                    "claims": {"<chapter>": {"<claim>": {"held": 10, "of": 10,
+    {"times": {"dates": {"<chapter>": "2026-01-01"}, "versions": {...},
+               "cpu_seconds": {"<chapter>": 12.3}},
+     "robustness": {"dates": {...}, "versions": {...}, "offsets": [...],
+                    "claims": {"<chapter>": {"<claim>": {"held": 20, "of": 20,
                                                          "largest_share": 0.61}}}}}
+
+All chapters of a section were measured with the same versions and offsets: a chapter measured with
+others replaces the whole section.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Any
 
 from learnmech.compare.ledger import FAILS, Ledger
 
-__all__ = ["load_record", "record_path", "robustness_table", "save_section", "share_used"]
+__all__ = ["load_record", "record_path", "robustness_table", "save_chapter", "share_used"]
 
 _VERSIONS = ("learnmech", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 
@@ -37,13 +41,33 @@ def load_record(root: Path) -> dict[str, Any]:
     return record
 
 
-def save_section(root: Path, section: str, content: Mapping[str, Any]) -> None:
-    """Replace one section of the record, with today's date and the versions that matter."""
+def save_chapter(
+    root: Path, section: str, field: str, chapter: str, value: Any, **conditions: Any
+) -> None:
+    """Store what was measured of one chapter, with today's date.
+
+    Args:
+        root: folder of the book.
+        section: ``times`` or ``robustness``.
+        field: name of the table in that section.
+        chapter: the chapter's slug.
+        value: what was measured.
+        conditions: what all chapters of the section have in common beside the versions; a section
+            that was measured under other conditions is begun anew.
+    """
     versions = {"python": platform.python_version()}
     versions |= {name: version(name).split("+")[0] for name in _VERSIONS}
-    head = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "versions": versions}
+    conditions = {"versions": versions, **conditions}
     record = load_record(root)
-    record[section] = {**head, **content}
+    old = record.get(section, {})
+    same = all(old.get(name) == content for name, content in conditions.items())
+    dates, table = (old.get("dates", {}), old.get(field, {})) if same else ({}, {})
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    record[section] = {
+        **conditions,
+        "dates": {**dates, chapter: today},
+        field: {**table, chapter: value},
+    }
     text = json.dumps(record, indent=1, sort_keys=True) + "\n"
     part = record_path(root).with_suffix(".part")
     part.write_text(text, encoding="utf-8")

@@ -11,8 +11,10 @@ from learnmech.compare.ledger import BREAKS, FAILS, HOLDS, OBSERVED, Ledger
 
 __all__ = [
     "HEADLINE",
+    "SYMBOL",
     "claim_words",
     "ledger_table_html",
+    "number_words",
     "scorecard_html",
     "scorecard_rows",
     "totals",
@@ -22,7 +24,8 @@ __all__ = [
 HEADLINE = ("setting", "initial state")
 """What a prediction may be fed to count in the headline."""
 
-_SYMBOL = {HOLDS: "✓", BREAKS: "◆", FAILS: "✗", OBSERVED: "○"}
+SYMBOL = {HOLDS: "✓", BREAKS: "◆", FAILS: "✗", OBSERVED: "○"}
+"""What stands before a verdict in tables, so that no table relies on colour alone."""
 
 
 def totals(ledgers: Sequence[Ledger]) -> dict[str, int]:
@@ -74,13 +77,14 @@ def scorecard_rows(ledgers: Sequence[Ledger]) -> list[dict[str, Any]]:
     ]
 
 
-def _number(value: Any) -> str:
+def number_words(value: Any) -> str:
+    """Return a ledger's number for a table: three digits, lists with commas, else ``curve``."""
     if isinstance(value, bool) or value is None:
         return ""
     if isinstance(value, int | float):
         return f"{value:.3g}"
     if isinstance(value, list):
-        return ", ".join(_number(item) for item in value)
+        return ", ".join(number_words(item) for item in value)
     return "curve"
 
 
@@ -88,13 +92,13 @@ def claim_words(entry: Mapping[str, Any]) -> str:
     """Say in a few words how far an entry is from its edge."""
     if entry["kind"] == "observation":
         low, high = entry["interval"]
-        return f"in [{_number(low)}, {_number(high)}]"
+        return f"in [{number_words(low)}, {number_words(high)}]"
     if entry["kind"] == "check":
         return f"identity, to {entry['tolerance']:.2g}"
     sign = "≤" if entry["kind"] == "claim" else ">"
     met = entry["verdict"] != FAILS
     relation = sign if met else {"≤": ">", ">": "≤"}[sign]
-    return f"{_number(entry['discrepancy'])} {relation} {entry['tolerance']:.2g}"
+    return f"{number_words(entry['discrepancy'])} {relation} {entry['tolerance']:.2g}"
 
 
 def _sources_html(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
@@ -130,11 +134,11 @@ def _cells(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
     fed = f"<br><small>{kind}, fed {escape(entry['fed'])}</small>" if "fed" in entry else ""
     plain = f"<br><small>{kind}</small>" if not fed else ""
     return (
-        f'<td><span class="lm-{verdict.split()[0]}">{_SYMBOL[verdict]} {escape(verdict)}</span>'
+        f'<td><span class="lm-{verdict.split()[0]}">{SYMBOL[verdict]} {escape(verdict)}</span>'
         f"{fed}{plain}</td>"
         f"<td>{_statement_html(entry, sources)}</td>"
-        f"<td>{_number(entry.get('theory'))}</td>"
-        f"<td>{_number(entry.get('measured'))}</td>"
+        f"<td>{number_words(entry.get('theory'))}</td>"
+        f"<td>{number_words(entry.get('measured'))}</td>"
         f"<td>{escape(claim_words(entry))}"
         f"<br><small>{escape(entry.get('measure', ''))}</small></td>"
     )
