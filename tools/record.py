@@ -10,15 +10,13 @@ in fewer than 19 of 20 sets, or did not move with its seeds; 2 for an error.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from learnmech.compare.ledger import Ledger, load_ledger, unmoved
 from learnmech.compare.notebooks import ChapterFailed, check, for_each, run_seconds
 from learnmech.compare.pairs import ChapterFiles, find_chapters
-from learnmech.compare.record import record_path, robustness_table, save_chapter
+from learnmech.compare.record import held_often, record_path, robustness_table, save_chapter
 
 ROOT = Path(__file__).resolve().parents[1]
 _OFFSETS = ROOT / "tools" / "seed_offsets.txt"
@@ -40,11 +38,6 @@ def chosen_chapters(names: list[str]) -> list[ChapterFiles]:
             f"there is no chapter '{unknown[0]}'; the chapters are {', '.join(known)}"
         )
     return [files for files in chapters if files.slug in names or not names]
-
-
-def too_seldom(row: Mapping[str, Any]) -> bool:
-    """Say whether a claim or limit held in fewer than 19 of 20 seed sets."""
-    return bool(20 * row["held"] < 19 * row["of"])
 
 
 def times(names: list[str]) -> int:
@@ -76,7 +69,7 @@ def robustness(names: list[str]) -> int:
                 f"largest share of its room {row['largest_share']:.2f}"
             )
             print(line, flush=True)
-            complaints += [line] if too_seldom(row) else []
+            complaints += [] if held_often(row) else [line]
     for line in sorted(set(complaints)):
         print(f"fails: {line}")
     return int(bool(complaints))

@@ -22,7 +22,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from learnmech.compare.bibliography import load_bibliography
 from learnmech.compare.ledger import Ledger, load_ledgers
-from learnmech.compare.record import load_record, record_path
+from learnmech.compare.record import held_often, load_record, record_path
 from learnmech.compare.scorecard import SYMBOL, claim_words, scorecard_html, totals, totals_words
 
 _REPEATED = {"exercise-content", "solution-content", "proof-content"}
@@ -110,20 +110,35 @@ def _chosen(ledgers: list[Ledger], name: str) -> list[Ledger]:
     return chosen
 
 
-def tally(ledgers: list[Ledger], words: str) -> str:
+def robustness_counts(record: Mapping[str, Any]) -> dict[str, int]:
+    """Count seed sets, the claims and limits tried with them, and those that held in 19 of 20."""
+    section = record.get("robustness", {"offsets": [], "claims": {}})
+    rows = [row for table in section["claims"].values() for row in table.values()]
+    return {
+        "seed_sets": len(section["offsets"]),
+        "tried": len(rows),
+        "robust": sum(map(held_often, rows)),
+    }
+
+
+def tally(ledgers: list[Ledger], record: Mapping[str, Any], words: str) -> str:
     """Return a count such as ``claims_hold``, or ``limits of edge-of-stability``.
+
+    Beside the counts of `totals` there are, for the whole book, those of `robustness_counts`.
 
     Raises:
         ValueError: for a count, chapter or pillar that is not there.
     """
     what, _, where = words.partition(" of ")
     count = totals(_chosen(ledgers, where.strip()) if where else ledgers)
+    if not where:
+        count |= robustness_counts(record)
     if what.strip() not in count:
         raise ValueError(f"there is no count '{what.strip()}'; there are {', '.join(count)}")
     return str(count[what.strip()])
 
 
-def ledger_number(ledgers: list[Ledger], words: str) -> str:
+def ledger_number(ledgers: list[Ledger], _record: Mapping[str, Any], words: str) -> str:
     """Return one number of a ledger: ``CHAPTER CLAIM FIELD``, with ``%`` behind it as a percentage.
 
     The field is the name of a number in the ledger; of a list (a limit's discrepancies, theory or
@@ -152,7 +167,7 @@ def ledger_number(ledgers: list[Ledger], words: str) -> str:
 class _LedgerRole(SphinxRole):
     """A role whose text is worked out from the ledgers."""
 
-    def __init__(self, function: Callable[[list[Ledger], str], str]) -> None:
+    def __init__(self, function: Callable[[list[Ledger], Mapping[str, Any], str], str]) -> None:
         self.function = function
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
@@ -160,7 +175,7 @@ class _LedgerRole(SphinxRole):
         root = Path(self.env.srcdir)
         _depend_on_ledgers(self.env, root)
         try:
-            return [nodes.Text(self.function(_ledgers(root), self.text))], []
+            return [nodes.Text(self.function(_ledgers(root), load_record(root), self.text))], []
         except ValueError as error:
             message = self.inliner.reporter.warning(f"{self.name}: {error}", line=self.lineno)
             return [nodes.problematic(self.rawtext, self.rawtext)], [message]

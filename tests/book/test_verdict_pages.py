@@ -16,6 +16,16 @@ LEDGERS = [
     Ledger("twin", "hyperparameters", "Twin", ENTRIES[:1]),
 ]
 
+RECORD = {
+    "robustness": {
+        "offsets": list(range(20)),
+        "claims": {
+            "toy": {"meets": {"held": 19, "of": 20}, "stops": {"held": 18, "of": 20}},
+            "twin": {"meets": {"held": 20, "of": 20}},
+        },
+    }
+}
+
 
 @pytest.mark.parametrize(
     ("words", "shown"),
@@ -28,7 +38,7 @@ LEDGERS = [
     ],
 )
 def test_a_number_is_taken_from_the_ledger(words, shown):
-    assert ledger_number(LEDGERS, words) == shown
+    assert ledger_number(LEDGERS, RECORD, words) == shown
 
 
 @pytest.mark.parametrize(
@@ -45,7 +55,7 @@ def test_a_number_is_taken_from_the_ledger(words, shown):
 )
 def test_what_is_not_in_the_ledger_is_said_in_a_sentence(words, message):
     with pytest.raises(ValueError, match=message):
-        ledger_number(LEDGERS, words)
+        ledger_number(LEDGERS, RECORD, words)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +66,13 @@ def test_what_is_not_in_the_ledger_is_said_in_a_sentence(words, message):
         ("limits of toy", "1"),
         ("limits of hyperparameters", "0"),
         ("headline of simple-laws", "1"),
+        ("seed_sets", "20"),
+        ("tried", "3"),
+        ("robust", "2"),
     ],
 )
 def test_counts_are_of_the_book_a_pillar_or_a_chapter(words, shown):
-    assert tally(LEDGERS, words) == shown
+    assert tally(LEDGERS, RECORD, words) == shown
 
 
 @pytest.mark.parametrize(
@@ -68,4 +81,4 @@ def test_counts_are_of_the_book_a_pillar_or_a_chapter(words, shown):
 )
 def test_a_count_that_is_not_there_is_said_in_a_sentence(words, message):
     with pytest.raises(ValueError, match=message):
-        tally(LEDGERS, words)
+        tally(LEDGERS, RECORD, words)

@@ -24,7 +24,14 @@ from typing import Any
 
 from learnmech.compare.ledger import FAILS, Ledger
 
-__all__ = ["load_record", "record_path", "robustness_table", "save_chapter", "share_used"]
+__all__ = [
+    "held_often",
+    "load_record",
+    "record_path",
+    "robustness_table",
+    "save_chapter",
+    "share_used",
+]
 
 _VERSIONS = ("learnmech", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 
@@ -103,3 +110,13 @@ def robustness_table(ledgers: Sequence[Ledger]) -> dict[str, dict[str, Any]]:
             row["held"] += entry["verdict"] != FAILS
             row["largest_share"] = round(max(row["largest_share"], share), 3)
     return table
+
+
+def held_often(row: Mapping[str, Any]) -> bool:
+    """Say whether a claim or limit held in at least 19 of 20 seed sets.
+
+    Examples:
+        >>> held_often({"held": 19, "of": 20}), held_often({"held": 9, "of": 10})
+        (True, False)
+    """
+    return bool(20 * row["held"] >= 19 * row["of"])
