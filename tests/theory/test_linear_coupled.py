@@ -178,7 +178,7 @@ def test_descent_drift_is_exact_in_steps_and_first_order_along_the_flow() -> Non
             a, b = a - eta * g1, b - eta * g2
         drift = imbalance(a, b) - imbalance(w1, w2)
         np.testing.assert_allclose(drift, total, atol=1e-13)
-        predicted = eta * flow.drift_rate[-1]
+        predicted = eta * flow.drift_integral[-1]
         misses.append(np.linalg.norm(predicted - drift) / np.linalg.norm(drift))
     assert misses[0] < 0.05
     assert 3.0 < misses[0] / misses[1] < 5.0

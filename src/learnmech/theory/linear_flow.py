@@ -41,7 +41,7 @@ class Flow:
     second_layer: Float[np.ndarray, "T d_out h"]  # W_2
     product: Float[np.ndarray, "T d_out d_in"]  # W_2 W_1
     # int_0^t (G_1 G_1^T - G_2^T G_2); without weight decay, eta times this is Lambda's drift.
-    drift_rate: Float[np.ndarray, "T h h"]
+    drift_integral: Float[np.ndarray, "T h h"]
 
 
 def gradient_flow(
