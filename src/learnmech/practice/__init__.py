@@ -52,6 +52,7 @@ from learnmech.practice.parametrization import (
     reinitialise,
     width_roles,
 )
+from learnmech.practice.rate_curves import BestRate, best_rate, training_operations
 from learnmech.practice.representations import (
     NeighbourOverlap,
     NeuralCollapse,
@@ -79,6 +80,7 @@ __all__ = [
     "ACTIVATIONS",
     "NORMS",
     "BatchNorm",
+    "BestRate",
     "ConvergenceError",
     "Corpus",
     "Dataset",
@@ -112,6 +114,7 @@ __all__ = [
     "adam_preconditioner",
     "aligned_linear",
     "average_gradient_outer_product",
+    "best_rate",
     "cross_entropy",
     "effective_rank",
     "empirical_nngp",
@@ -144,5 +147,6 @@ __all__ = [
     "strengths",
     "subspace_overlap",
     "sweep",
+    "training_operations",
     "width_roles",
 ]
