@@ -30,8 +30,11 @@ $$ \begin{aligned}
 
 In each square the power of $n$ that wins at large width is the slope of a coordinate check (see
 `parametrizations`); the others say how large "large" is. Left out are relative terms of order
-$1/n$ that come from fluctuations of three sums over neurons: $|\phi(h_1)|^2$, $|\phi(h_2)|^2$ and
-the squared readout weights of active neurons, each with the relative variance $5/n$.
+$1/n$. Some come from fluctuations of three sums over neurons: $|\phi(h_1)|^2$, $|\phi(h_2)|^2$ and
+the squared readout weights of active neurons, each with the relative variance $5/n$; the outputs
+move by the first times a mean of the other two, so the relative variance is at most $10/n$ at
+leading order. Another, for SGD, comes from a residual that contains the network's own outputs,
+and so the readout: it adds up to $2C/n$ to the mean square of $\partial L/\partial h_2$.
 
 Shapes: residuals (..., C), movements (...,). Reference: the signal-and-noise bookkeeping is
 that of Yang et al., "Tensor Programs V", arXiv:2203.03466, where constants are dropped; these
