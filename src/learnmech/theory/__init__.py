@@ -36,7 +36,11 @@ from learnmech.theory.linear_coupled import (
     initial_strengths,
     singular_modes,
 )
-from learnmech.theory.linear_crossover import linear_kernel_movement
+from learnmech.theory.linear_crossover import (
+    linear_kernel_movement,
+    linear_movement_spread,
+    linear_movement_wear,
+)
 from learnmech.theory.linear_discrete import descent_half_time, descent_strength, growth_rate
 from learnmech.theory.linear_flow import (
     Flow,
@@ -134,6 +138,8 @@ __all__ = [
     "largest_stable_learning_rate",
     "late_sharpness_exponent",
     "linear_kernel_movement",
+    "linear_movement_spread",
+    "linear_movement_wear",
     "loss_curve",
     "low_rank_spike",
     "mode_strength",
