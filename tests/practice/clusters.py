@@ -78,8 +78,10 @@ def dask_cluster(folder: Path, *, workers: int) -> Iterator[DaskCluster]:
         cluster.start("scheduler", "--port", "0")
         for _ in range(workers):
             cluster.add_worker()
-        wait_until((folder / "scheduler.json").exists)
-        cluster.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        file = folder / "scheduler.json"
+        # Dask opens the file before it fills it: there is nothing to read until the brace closes.
+        wait_until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
+        cluster.address = json.loads(file.read_text())["address"]
         with Client(cluster.address, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=_PATIENCE)
         yield cluster
