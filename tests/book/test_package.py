@@ -77,7 +77,14 @@ def test_every_module_of_the_checkout_is_in_the_wheel(wheel):
 def test_the_metadata_offers_the_extras_and_needs_no_part_of_the_book(installed):
     (info,) = installed.glob("*.dist-info")
     metadata = Parser().parsestr((info / "METADATA").read_text("utf-8"))
-    assert set(metadata.get_all("Provides-Extra")) == {"book", "test", "dask", "ray", "download"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        "book",
+        "chapters",
+        "test",
+        "dask",
+        "ray",
+        "download",
+    }
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     book = ("jupyter", "nbclient", "nbformat", "jupytext", "ipykernel", "sphinx", "pytest")
     assert [line for line in needed if line.lower().startswith(book)] == []

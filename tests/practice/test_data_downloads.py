@@ -134,9 +134,23 @@ def test_a_subset_is_drawn_without_replacement(server: Server, dtype: torch.dtyp
 
 
 @pytest.mark.usefixtures("server")
+def test_principal_components_of_images_are_whitened_and_span_the_leading_directions() -> None:
+    pixels, data = load("mnist"), load("mnist", components=4)
+    assert torch.allclose(data.moments()[1], torch.eye(4, dtype=torch.float64))
+    assert torch.equal(data.targets, pixels.targets)
+    centred = (pixels.inputs - pixels.inputs.mean(0)).numpy()
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    oracle = centred @ vectors[:, ::-1][:, :4] / np.sqrt(values[::-1][:4])
+    overlaps = np.abs(oracle.T @ data.inputs.numpy()) / len(centred)
+    np.testing.assert_allclose(overlaps, np.eye(4), atol=1e-10)
+
+
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"components": 30}, "mnist have 12 principal components; components=30"),
+        ({"components": 3, "covariance_power": 2.0}, "covariance_power must lie in"),
         ({"split": "validation"}, 'split must be "train" or "test"'),
         ({"samples": 31, "generator": seeded(0)}, "has 30 samples here; samples=31"),
         ({"samples": 0, "generator": seeded(0)}, "cannot be drawn"),

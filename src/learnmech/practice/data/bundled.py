@@ -13,6 +13,7 @@ from jaxtyping import Float
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from torch import Tensor
 
+from learnmech.practice.data.components import principal_components
 from learnmech.practice.data.dataset import Dataset
 
 __all__ = ["breast_cancer", "diabetes", "digits"]
@@ -59,8 +60,8 @@ def digits(
         centred = x - x.mean(0)
         inputs = centred / (centred**2).mean().sqrt()
     else:
-        inputs = _principal_components(
-            x, 30 if components is None else components, covariance_power or 0.0
+        inputs = principal_components(
+            x, 30 if components is None else components, covariance_power or 0.0, "digits"
         )
     classes = torch.as_tensor(labels, dtype=torch.int64)
     one_hot = torch.nn.functional.one_hot(classes).to(torch.float64)
@@ -102,24 +103,6 @@ def diabetes(*, dtype: torch.dtype = torch.float64) -> Dataset:
     features, progression = load_diabetes(return_X_y=True, scaled=False)
     targets = _standardised(progression[:, None])
     return Dataset("diabetes", _standardised(features).to(dtype), targets.to(dtype))
-
-
-def _principal_components(
-    x: Float[Tensor, "n p"], components: int, covariance_power: float
-) -> Float[Tensor, "n d"]:
-    if not 0.0 <= covariance_power <= 1.0:
-        raise ValueError(f"covariance_power must lie in [0, 1], not {covariance_power}.")
-    n = x.shape[0]
-    left, scale, right = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    rank = int((scale > 1e-10 * scale[0]).sum())
-    if not 1 <= components <= rank:
-        raise ValueError(f"digits have {rank} principal components; components={components}.")
-    # The sign of a singular vector is the linear-algebra library's choice; fix it.
-    largest = torch.take_along_dim(right, right.abs().argmax(1, keepdim=True), 1)[:, 0]
-    left = left[:, :components] * torch.sign(largest[:components])
-    spectrum = (scale[:components] ** 2 / n) ** covariance_power
-    inputs: Tensor = n**0.5 * left * (spectrum / spectrum.mean()).sqrt()
-    return inputs
 
 
 def _standardised(raw: object) -> Float[Tensor, "n d"]:

@@ -10,7 +10,8 @@ $$ x_j = (p_j - \bar p_j) / s, \qquad s^2 = \mathrm{mean}_{i, j} (p_{ij} - \bar 
 
 so that the inputs of the training part are centred and their mean square is one; the test part
 and subsets are scaled by the same numbers. Targets are one-hot minus the class frequencies of
-the training part, (n, 10); labels are integers.
+the training part, (n, 10); labels are integers. With `components` the inputs are principal
+components of the images taken, see :mod:`learnmech.practice.data.components`.
 
 References: LeCun et al., Proc. IEEE 86 (1998) 2278 (MNIST); Xiao, Rasul and Vollgraf,
 arXiv:1708.07747 (Fashion-MNIST); Krizhevsky, "Learning multiple layers of features from tiny
@@ -18,12 +19,14 @@ images" (2009) (CIFAR-10).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 
+from learnmech.practice.data.components import principal_components
 from learnmech.practice.data.dataset import Dataset, choose
 from learnmech.practice.data.download import fetch
 from learnmech.practice.data.formats import read_cifar, read_idx
@@ -38,6 +41,8 @@ def mnist(
     *,
     split: str = "train",
     samples: int | None = None,
+    components: int | None = None,
+    covariance_power: float = 0.0,
     cache: str | Path | None = None,
     base_url: str | None = None,
     generator: torch.Generator | None = None,
@@ -48,6 +53,8 @@ def mnist(
     Args:
         split: "train" or "test".
         samples: Number of images, drawn without replacement; None takes all.
+        components: Number of leading principal components d; None gives the pixels.
+        covariance_power: c from 0 (whitened) to 1, used with `components`.
         cache: Cache folder; see :mod:`learnmech.practice.data.download`.
         base_url: Mirror; see there.
         generator: Source of randomness, required with `samples`.
@@ -58,13 +65,16 @@ def mnist(
         ValueError: On another split, or samples that cannot be drawn.
     """
     parts = _read_mnist("mnist", split, cache, base_url)
-    return _scaled("mnist", parts, split, samples=samples, generator=generator, dtype=dtype)
+    data = _scaled("mnist", parts, split, samples=samples, generator=generator, dtype=dtype)
+    return _reduced(data, components, covariance_power)
 
 
 def fashion_mnist(
     *,
     split: str = "train",
     samples: int | None = None,
+    components: int | None = None,
+    covariance_power: float = 0.0,
     cache: str | Path | None = None,
     base_url: str | None = None,
     generator: torch.Generator | None = None,
@@ -75,6 +85,8 @@ def fashion_mnist(
     Args:
         split: "train" or "test".
         samples: Number of images, drawn without replacement; None takes all.
+        components: Number of leading principal components d; None gives the pixels.
+        covariance_power: c from 0 (whitened) to 1, used with `components`.
         cache: Cache folder; see :mod:`learnmech.practice.data.download`.
         base_url: Mirror; see there.
         generator: Source of randomness, required with `samples`.
@@ -85,13 +97,16 @@ def fashion_mnist(
         ValueError: On another split, or samples that cannot be drawn.
     """
     parts = _read_mnist("fashion-mnist", split, cache, base_url)
-    return _scaled("fashion-mnist", parts, split, samples=samples, generator=generator, dtype=dtype)
+    data = _scaled("fashion-mnist", parts, split, samples=samples, generator=generator, dtype=dtype)
+    return _reduced(data, components, covariance_power)
 
 
 def cifar_10(
     *,
     split: str = "train",
     samples: int | None = None,
+    components: int | None = None,
+    covariance_power: float = 0.0,
     cache: str | Path | None = None,
     base_url: str | None = None,
     generator: torch.Generator | None = None,
@@ -102,6 +117,8 @@ def cifar_10(
     Args:
         split: "train" or "test".
         samples: Number of images, drawn without replacement; None takes all.
+        components: Number of leading principal components d; None gives the pixels.
+        covariance_power: c from 0 (whitened) to 1, used with `components`.
         cache: Cache folder; see :mod:`learnmech.practice.data.download`.
         base_url: Mirror; see there.
         generator: Source of randomness, required with `samples`.
@@ -113,7 +130,8 @@ def cifar_10(
     """
     _check_split(split)
     parts = read_cifar(fetch("cifar-10", "cifar-10-binary.tar.gz", cache=cache, base_url=base_url))
-    return _scaled("cifar-10", parts, split, samples=samples, generator=generator, dtype=dtype)
+    data = _scaled("cifar-10", parts, split, samples=samples, generator=generator, dtype=dtype)
+    return _reduced(data, components, covariance_power)
 
 
 Part = tuple[UInt8[np.ndarray, "n d"], UInt8[np.ndarray, " n"]]  # pixels and labels
@@ -152,6 +170,13 @@ def _scaled(
     classes = torch.tensor(labels[rows.numpy()], dtype=torch.int64)
     targets = torch.nn.functional.one_hot(classes, _CLASSES) - torch.tensor(frequencies)
     return Dataset(name, inputs, targets.to(dtype), classes)
+
+
+def _reduced(data: Dataset, components: int | None, covariance_power: float) -> Dataset:
+    if components is None:
+        return data
+    inputs = principal_components(data.inputs, components, covariance_power, data.name)
+    return replace(data, inputs=inputs)
 
 
 def _mean_and_scale(pixels: UInt8[np.ndarray, "n d"]) -> tuple[Float64[np.ndarray, " d"], float]:

@@ -69,7 +69,8 @@ def load(
     Real, downloaded once with the extra `download`, centred and scaled by the training part:
 
     * "mnist", "fashion-mnist": (n, 784), (n, 10); "cifar-10": (n, 3072), (n, 10). Settings
-      `split` ("train" or "test"), `samples`, `cache`, `base_url`.
+      `split` ("train" or "test"), `samples`, `components` and `covariance_power` for principal
+      components as of digits, `cache`, `base_url`.
 
     Generated from `generator`, on its device:
 
