@@ -13,7 +13,7 @@ RESULTS := _build/test
 NBVAL := $(BIN)/pytest -q --nbval --nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test notebooks check-notebooks times robustness bench clean FORCE
+.PHONY: help env book pdf test notebooks check-notebooks editions times robustness bench clean FORCE
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ book: env ## build the book as HTML, and say where it is
 	@rm -rf _build/html _build/.doctrees
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q >/dev/null
 	@echo "The book is at _build/html/index.html"
+
+pdf: env ## print the whole book as one PDF, with Chromium, and say where it is
+	@$(BIN)/python tools/print_book.py
 
 # Every part runs, even after one has failed, so that one run shows all there is to mend. The
 # last two lines are which parts failed and pytest's counts, added over its two runs.
@@ -70,6 +73,9 @@ notebooks: env ## run every chapter's text into its notebook, ledger and figure 
 
 check-notebooks: env ## run every notebook and compare with what is committed
 	@$(NBVAL) notebooks
+
+editions: env ## write the book for students, for instructors and for all, in _build/editions
+	@$(BIN)/learnmech editions
 
 # CHAPTERS="one another" measures those and keeps what stands of the others.
 times: env ## measure and record each chapter's CPU time

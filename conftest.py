@@ -3,7 +3,8 @@
 nbval by itself skips pictures and passes notebooks that were never run. With this plugin:
 
 * every stored picture must match its own SHA-256 (on any machine);
-* every plotted number must agree with the stored one within its figure's tolerance;
+* every plotted number, those of a live figure's frames too, must agree with the stored one within
+  its figure's tolerance;
 * on the kind of machine that made the notebook, pictures must agree byte for byte;
 * a cell that was never run, or a picture that no chapter.figure published, is an error.
 
@@ -32,6 +33,7 @@ def _teach_nbval():
     from nbval.plugin import IPyNbCell
 
     from learnmech.compare.figures import MIME
+    from learnmech.compare.live import LIVE
 
     plain_run, plain_compare = IPyNbCell.runtest, IPyNbCell.compare_outputs
 
@@ -41,7 +43,7 @@ def _teach_nbval():
         plain_run(cell)
 
     def compare_outputs(cell, test, ref, skip_compare=None):
-        skipped = (*(skip_compare or cell.parent.skip_compare), MIME)
+        skipped = (*(skip_compare or cell.parent.skip_compare), MIME, LIVE)
         agrees = plain_compare(cell, test, ref, skipped)
         problems = _figure_problems(ref, test, _same_machine(cell.parent.nb))
         cell.comparison_traceback += [f"  {line}" for line in problems]

@@ -42,6 +42,7 @@ def test_the_package_keeps_the_rule(source):
         ("practice/losses.py", "from learnmech.theory import mode_strength"),
         ("compare/measures.py", "from learnmech.theory import half_time"),
         ("numerics/fits.py", "import learnmech.compare.ledger"),
+        ("teaching/checking.py", "import learnmech.compare.ledger"),
     ],
 )
 def test_a_wing_that_reaches_into_another_goes_red(source, module, line):

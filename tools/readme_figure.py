@@ -6,26 +6,26 @@ its bytes are those of the figure that the chapter published.
 
 from __future__ import annotations
 
-import base64
+import sys
 from pathlib import Path
 
-import nbformat
+from learnmech.compare.pairs import chapter_files
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = ROOT / "notebooks" / "solvable-settings" / "deep-linear-networks.ipynb"
-FIGURE = "fig-deep-linear-networks-stages"
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from landing_page import published_figure  # noqa: E402
+
 PICTURE = ROOT / "book" / "_static" / "stages.png"
 
 
 def published_picture() -> bytes:
     """Return the PNG of the figure as the notebook holds it."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.get("metadata", {}).get("learnmech", {}).get("name") == FIGURE:
-                return base64.b64decode(output.data["image/png"])
-    raise SystemExit(f"readme_figure.py: {NOTEBOOK.name} publishes no figure called {FIGURE}")
+    return published_figure(chapter_files(ROOT, "deep-linear-networks"), "stages")[0]
 
 
 if __name__ == "__main__":
-    PICTURE.write_bytes(published_picture())
+    try:
+        PICTURE.write_bytes(published_picture())
+    except ValueError as error:
+        raise SystemExit(f"readme_figure.py: {error}") from None

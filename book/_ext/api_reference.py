@@ -27,6 +27,7 @@ PUBLIC = (
     "learnmech.practice.training",
     "learnmech.compare",
     "learnmech.numerics",
+    "learnmech.teaching",
 )
 # The makers of data sets are called through `load`, and their settings are documented.
 _MAKERS = "learnmech.practice.data."

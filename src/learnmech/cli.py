@@ -1,4 +1,4 @@
-"""The command line: ``learnmech list | run | check | scorecard``.
+"""The command line: ``learnmech list | run | check | scorecard | seal | editions | new``.
 
 Exit codes: 0 all is well, 1 a verdict fails, 2 an error or an unknown chapter.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from learnmech.compare.ledger import FAILS, Ledger, load_ledger, load_ledgers, unmoved
+from learnmech.compare.ledger import (
+    FAILS,
+    Ledger,
+    load_ledger,
+    load_ledgers,
+    other_claims,
+    unmoved,
+)
 from learnmech.compare.record import load_record, share_used
-from learnmech.compare.reproducibility import find_root
+from learnmech.compare.repository import load_repository
+from learnmech.compare.reproducibility import FULL, LAPTOP, SCALES, find_root
 from learnmech.compare.scorecard import (
     claim_words,
     number_words,
@@ -30,6 +39,7 @@ from learnmech.compare.scorecard import (
 )
 
 if TYPE_CHECKING:
+    from learnmech.compare.notebooks import FullScale
     from learnmech.compare.pairs import ChapterFiles
 
 __all__ = ["main"]
@@ -72,6 +82,10 @@ def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
             f"running chapters needs the book's packages ({error.name} is missing); install them "
             "with 'pip install -c constraints.txt -e .[book]'"
         ) from None
+    try:
+        load_repository(root)
+    except ValueError as error:
+        raise _stop(str(error)) from None
     found = {files.slug: files for files in find_chapters(root)}
     if not names:
         return list(found.values())
@@ -149,7 +163,9 @@ def _for_each(
 def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
     """Run chapters from their text; write notebooks, ledgers and figure data in place.
 
-    Nothing is written for a chapter that fails or is interrupted.
+    Nothing is written for a chapter that fails or is interrupted. There is no --scale here: what a
+    run writes is the book, and anybody's laptop must be able to write it again. A run at full
+    scale is 'learnmech check --scale full', which writes nothing.
     """
     root = _root()
     chosen = _chapters(root, chapters)
@@ -173,20 +189,33 @@ def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
 
 @main.command()
 @click.argument("chapters", nargs=-1)
-@click.option("--seed-offset", required=True, type=click.IntRange(1), help="The other seeds.")
+@click.option("--seed-offset", type=click.IntRange(0), help="Other seeds: a positive number.")
+@click.option("--scale", type=click.Choice(SCALES), default=LAPTOP, show_default=True,
+              help="full: more widths, data and seeds, for a GPU or a cluster.")  # fmt: skip
+@click.option("--workers", default="", metavar="WHERE",
+              help="Where sweeps compute at full scale: a number of processes, dask, ray, or an "
+              "address such as tcp://127.0.0.1:8786.")  # fmt: skip
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Chapters to run at a time.")
-def check(chapters: tuple[str, ...], seed_offset: int, jobs: int) -> None:
-    """Run chapters with other seeds and print every verdict with its margin.
+def check(
+    chapters: tuple[str, ...], seed_offset: int | None, scale: str, workers: str, jobs: int
+) -> None:
+    """Run chapters with other seeds, or at full scale, and print every verdict with its margin.
 
     Nothing in the tree is written, and a failing claim does not stop the run. This is how anybody
-    tests that the claims are not tuned to their seeds.
+    tests that the claims are not tuned to their seeds, nor to the size of a laptop.
     """
+    full = _full_scale(workers, jobs) if scale == FULL else None
+    if full is None and not seed_offset:
+        raise _stop("say which other seeds, such as --seed-offset 7, or --scale full")
+    if full is None and workers:
+        raise _stop("--workers is for --scale full; at laptop scale one process computes all")
     root = _root()
     chosen = _chapters(root, chapters)
     from learnmech.compare.notebooks import check as check_chapter  # noqa: PLC0415
 
+    offset = seed_offset or 0
     results = _for_each(
-        chosen, jobs, lambda f, report: check_chapter(f, seed_offset, progress=report)
+        chosen, jobs, lambda f, report: check_chapter(f, offset, full=full, progress=report)
     )
     errors, fails = False, False
     for files, result in results:
@@ -194,8 +223,8 @@ def check(chapters: tuple[str, ...], seed_offset: int, jobs: int) -> None:
             errors = True
             click.echo(f"learnmech: {result}", err=True)
             continue
-        complaints = unmoved(load_ledger(files.ledger), result) if files.ledger.is_file() else []
-        _print_margins(result, seed_offset)
+        complaints = _complaints(files, result, full is not None)
+        _print_margins(result, f"{scale} scale, seed offset {offset}")
         for line in complaints:
             click.echo(f"fails: {line}")
         fails = fails or bool(result.failed) or bool(complaints)
@@ -205,9 +234,28 @@ def check(chapters: tuple[str, ...], seed_offset: int, jobs: int) -> None:
         raise click.exceptions.Exit(_VERDICT_FAILS)
 
 
-def _print_margins(ledger: Ledger, seed_offset: int) -> None:
+def _full_scale(workers: str, jobs: int) -> FullScale:
+    from learnmech.compare.notebooks import FullScale  # noqa: PLC0415 - needs the extra
+    from learnmech.practice.sweeps.pools import pool_for  # noqa: PLC0415 - imports PyTorch
+
+    try:
+        pool_for(int(workers) if workers.removeprefix("-").isdecimal() else workers or 1)
+    except ValueError as error:
+        raise _stop(str(error)) from None
+    return FullScale(workers, threads=max(1, (os.cpu_count() or 1) // jobs))
+
+
+def _complaints(files: ChapterFiles, ledger: Ledger, full: bool) -> list[str]:
+    """List what is wrong with a ledger that its own verdicts do not say."""
+    if not files.ledger.is_file():
+        return []
+    committed = load_ledger(files.ledger)
+    return other_claims(committed, ledger) if full else unmoved(committed, ledger)
+
+
+def _print_margins(ledger: Ledger, setting: str) -> None:
     table = Table(box=None, header_style="bold", title_justify="left",
-                  title=f"{ledger.chapter}, seed offset {seed_offset}")  # fmt: skip
+                  title=f"{ledger.chapter}, {setting}")  # fmt: skip
     for column in ("verdict", "kind", "id", "discrepancy", "share of its room"):
         table.add_column(column, no_wrap=True)
     for entry in ledger.claims:
@@ -215,6 +263,85 @@ def _print_margins(ledger: Ledger, seed_offset: int) -> None:
         words = "" if share is None else f"{share:.2f}"
         table.add_row(entry["verdict"], entry["kind"], entry["id"], claim_words(entry), words)
     _console().print(table)
+
+
+@main.command()
+@click.argument("where", metavar="PILLAR/CHAPTER")
+@click.option("--title", required=True, help="The chapter's title, one line.")
+def new(where: str, title: str) -> None:
+    """Write the skeleton of a new chapter: a whole small one that runs, to be replaced.
+
+    The chapter is listed in the table of contents and on its pillar's page. All of it is written
+    or nothing.
+    """
+    root = _root()
+    from learnmech.compare.skeleton import SkeletonError, new_chapter  # noqa: PLC0415
+
+    try:
+        written = new_chapter(root, where, title)
+    except SkeletonError as error:
+        raise _stop(str(error)) from None
+    slug = written[0].stem
+    click.echo(f"{slug}: wrote {', '.join(str(path.relative_to(root)) for path in written)}")
+    click.echo(f"Next: learnmech seal {slug} && learnmech run {slug}")
+
+
+@main.command()
+@click.argument("chapters", nargs=-1)
+def seal(chapters: tuple[str, ...]) -> None:
+    """Lock the answers of chapters' exercises into the keys that `check` reads.
+
+    Answers are worked out from the exercise cells of the texts, without running the chapters. What
+    has not changed keeps its salt; nothing is written if any exercise is not whole.
+    """
+    root = _root()
+    chosen = _chapters(root, chapters)
+    from learnmech.teaching.exercises import MalformedExercise  # noqa: PLC0415 - needs the extra
+    from learnmech.teaching.sealing import seal_chapters  # noqa: PLC0415
+
+    try:
+        results = seal_chapters(root, chosen)
+    except MalformedExercise as error:
+        raise _stop(str(error)) from None
+    for sealed in results:
+        click.echo(sealed.summary)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[EDITION]...")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the editions; _build/editions by default.",
+)
+@click.option("--no-html", is_flag=True, help="Write notebooks and homework only.")
+def editions(names: tuple[str, ...], target: Path | None, no_html: bool) -> None:
+    """Write the book's editions: students, instructors, public, or those that are named.
+
+    The students' has stubs and no solution anywhere; the instructors' has points, answers and
+    common wrong answers, and its homework is a course folder for nbgrader.
+    """
+    root = _root()
+    _chapters(root, ())
+    from learnmech.teaching.building import BuildFailed, write_editions  # noqa: PLC0415
+    from learnmech.teaching.editions import EDITIONS  # noqa: PLC0415 - needs the extra
+    from learnmech.teaching.exercises import MalformedExercise  # noqa: PLC0415
+
+    if unknown := [name for name in names if name not in EDITIONS]:
+        raise _stop(f"no edition is called '{unknown[0]}'; there are: {', '.join(EDITIONS)}")
+    try:
+        written = write_editions(
+            root,
+            target or root / "_build" / "editions",
+            names or tuple(EDITIONS),
+            html=not no_html,
+            tell=lambda line: click.echo(line, err=True),
+        )
+    except (BuildFailed, MalformedExercise) as error:
+        raise _stop(f"{error}; no edition was written") from None
+    for folder in written:
+        click.echo(f"{folder.name}: {folder}")
 
 
 def _scorecard_row(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -53,9 +53,11 @@ class PageFigure:
 
 @dataclass
 class Page(HTMLParser):
-    """One page: its links, what it loads, its pictures, headings, figures and anchors."""
+    """One page: its title, links, what it loads, its pictures, headings, figures and anchors."""
 
     path: Path
+    title: str = ""
+    language: str = ""
     links: list[str] = field(default_factory=list)
     loads: list[tuple[str, str]] = field(default_factory=list)
     pictures: list[tuple[str, str]] = field(default_factory=list)
@@ -78,7 +80,9 @@ class Page(HTMLParser):
             self._open.append((tag, given))
         self._collect_anchors(tag, given)
         self._collect_addresses(tag, given)
-        if tag == "img":
+        if tag == "html":
+            self.language = given.get("lang", "")
+        elif tag == "img":
             self.pictures.append((given.get("src", "?"), given.get("alt", "").strip()))
             if figure := self._figure():
                 figure.source, figure.alt = given.get("src", ""), given.get("alt", "")
@@ -108,6 +112,8 @@ class Page(HTMLParser):
             self.scripts[-1] += data
         elif tag == "style":
             self.styles[-1] += data
+        elif tag == "title" and not any(outer == "svg" for outer, _ in self._open):
+            self.title += data
         elif not self._inside("class", "headerlink"):
             self._collect_words(data)
 
@@ -178,7 +184,7 @@ def is_external(address):
 
 def site_problems(folder):
     """List what is wrong with the pages of a folder, a sentence each; empty if all is well."""
-    problems = []
+    problems, titles = [], {}
     for path in page_paths(folder):
         page, where = read_page(path), path.relative_to(folder).as_posix()
         found = [
@@ -187,6 +193,7 @@ def site_problems(folder):
             *_style_problems(page),
             *_picture_problems(page),
             *_heading_problems(page),
+            *_name_problems(page, titles),
         ]
         problems += [f"{where}: {line}" for line in found]
     return problems
@@ -278,6 +285,20 @@ def _heading_problems(page):
         if not words.strip():
             yield f"a heading of level {level} is empty"
         previous = level
+
+
+def _name_problems(page, titles):
+    """Yield what readers who hear a page, or have many open, would miss; ``titles`` is filled."""
+    if page.forwards:
+        return
+    title = " ".join(page.title.split())
+    if not page.language:
+        yield "does not say its language"
+    if not title:
+        yield "has no title"
+    elif title in titles:
+        yield f"has the title '{title}', which is also that of {titles[title]}"
+    titles.setdefault(title, page.path.name)
 
 
 def caption_pattern(caption):

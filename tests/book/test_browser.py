@@ -1,33 +1,14 @@
-"""The built pages in a real browser, opened from disk: nothing leaves, formulas, width, search."""
+"""The built pages in a real browser, opened from disk, in light and dark, wide and narrow."""
 
-import os
 import shutil
 
 import pytest
-from browser_checks import find_browser, open_browser, page_complaints, watched_tab
+from browser_checks import THEMES, open_page, page_complaints, watched_tab
 from page_checks import page_paths, read_page
 
 pytestmark = pytest.mark.browser
 
 WORD = "whitening"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path, named = find_browser(), os.environ.get("LEARNMECH_BROWSER")
-    if path is None and named:
-        pytest.fail(f"LEARNMECH_BROWSER is '{named}', which is no program here", pytrace=False)
-    if path is None:
-        advice = (
-            "no Chromium was found, so the pages were not looked at in a browser: install it "
-            "('apt-get install chromium', 'brew install --cask chromium') or name yours in "
-            "LEARNMECH_BROWSER"
-        )
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(advice, pytrace=False)
-        pytest.skip(advice)
-    with open_browser(path) as opened:
-        yield opened
 
 
 def _complaints(browser, path):
@@ -68,6 +49,13 @@ def test_the_search_finds_a_page_from_disk(browser, pages):
         tab.wait_for_selector("article h1")
     assert found & with_word
     assert complaints == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_book_follows_the_theme_of_the_system(browser, pages, theme):
+    with watched_tab(browser, []) as tab:
+        open_page(tab, pages / "book" / "preface.html", theme=theme)
+        assert tab.evaluate("document.documentElement.dataset.theme") == theme
 
 
 # The same function on small pages in which one thing is wrong on purpose.
@@ -125,3 +113,45 @@ def test_a_formula_with_an_error_is_caught(browser, tiny, pages):
     shutil.copytree(pages / "_static" / "mathjax", folder / "mathjax")
     (complaint,) = _complaints(browser, folder / "index.html")
     assert complaint.startswith("a formula has an error")
+
+
+@pytest.mark.parametrize("overflow", ["hidden", "clip"])
+def test_a_box_that_cuts_off_what_it_holds_is_caught(browser, tiny, overflow):
+    body = f'<p style="width: 90px; overflow: {overflow}; white-space: nowrap">{9 * "wide "}</p>'
+    (complaint,) = _complaints(browser, tiny(body=body) / "index.html")
+    assert complaint.startswith("p cuts off its content: wide wide")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "number"), [("", 1), ('tabindex="-1"', 1), ('tabindex="0"', 0)]
+)
+def test_a_box_that_scrolls_must_be_reached_by_keys(browser, tiny, attribute, number):
+    style = "width: 90px; overflow-x: auto; white-space: nowrap"
+    folder = tiny(body=f'<pre {attribute} style="{style}">{9 * "wide "}</pre>')
+    complaints = _complaints(browser, folder / "index.html")
+    assert len(complaints) == number
+    assert all(line.startswith("pre scrolls sideways") for line in complaints)
+
+
+def test_a_box_inside_a_fold_is_looked_at_too(browser, tiny):
+    style = "width: 90px; overflow-x: auto; white-space: nowrap"
+    body = f'<details><summary>More</summary><pre style="{style}">{9 * "wide "}</pre></details>'
+    (complaint,) = _complaints(browser, tiny(body=body) / "index.html")
+    assert complaint.startswith("pre scrolls sideways")
+
+
+@pytest.mark.parametrize(
+    ("css", "number"),
+    [
+        ("body { background: #121212 }", 1),
+        ("body { background: #121212 } img { background: #fff }", 0),
+        ("body { background: #121212 } img { background: rgb(255 255 255 / 50%) }", 1),
+        ("img { filter: brightness(0.8) }", 1),
+    ],
+)
+def test_a_picture_that_is_dim_in_the_dark_is_caught(browser, tiny, css, number):
+    body = '<article><img src="dot.svg" alt="A dot"></article>'
+    dark = f"@media (prefers-color-scheme: dark) {{ {css} }}"
+    complaints = _complaints(browser, tiny(body=body, css=dark) / "index.html")
+    assert len(complaints) == number
+    assert all(line.startswith("in the dark, dot.svg ") for line in complaints)

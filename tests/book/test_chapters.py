@@ -41,6 +41,14 @@ def test_the_notebook_is_its_text_executed_in_order(chapter):
 
 
 @each_chapter
+def test_the_page_leaves_out_the_set_up_cell_of_the_notebook(chapter, pages):
+    notebook = nbformat.read(chapter.notebook, as_version=4)
+    assert notebook.cells[1].id == f"{chapter.slug}-setup"
+    page = pages / "notebooks" / chapter.pillar / f"{chapter.slug}.html"
+    assert "NotInstalled" not in page.read_text("utf-8")
+
+
+@each_chapter
 def test_the_code_predicts_before_it_trains_and_has_no_literal_seed(chapter):
     cells = read_text(chapter).cells
     assert notebook_problems([c.source for c in cells if c.cell_type == "code"]) == []

@@ -117,6 +117,22 @@ def test_every_wing_imports_without_the_packages_of_the_book(python):
     assert python(program) == "imported"
 
 
+def test_an_answer_is_checked_away_from_the_checkout(wheel, python):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    keys = {path.name for path in ROOT.glob("src/learnmech/teaching/keys/*.json")}
+    assert keys
+    assert {f"learnmech/teaching/keys/{name}" for name in keys} <= names
+    program = NO_TORCH + (
+        "from learnmech.teaching import CannotCheck, check\n"
+        "try:\n"
+        "    check('dln-derive', ...)\n"
+        "except CannotCheck as error:\n"
+        "    print(error)\n"
+    )
+    assert python(program).startswith("dln-derive: there is no answer yet")
+
+
 def test_a_chapter_of_your_own_works_outside_a_checkout_with_the_packaged_bibliography(
     python, tmp_path
 ):

@@ -10,6 +10,8 @@ from page_checks import caption_pattern, page_paths, plain_words, read_page, sit
 from learnmech.compare.figures import MIME, stored_picture_problem
 from learnmech.compare.pairs import find_chapters
 
+HEAD = '<html lang="en"><head><title>More</title></head>'
+
 
 def _published(files):
     """Yield data and words of every figure that a chapter's notebook published."""
@@ -186,9 +188,29 @@ def test_a_skipped_heading_is_caught(tiny):
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_page_without_a_title_or_with_two_is_caught(tiny, number):
     folder = tiny()
-    (folder / "more.html").write_text("<html><body>" + number * "<h1>T</h1>" + "</body></html>")
+    (folder / "more.html").write_text(HEAD + number * "<h1>T</h1>")
     (problem,) = site_problems(folder)
     assert f"more.html: has {number} headings of the first level" in problem
+
+
+def test_a_page_without_a_language_is_caught(tiny):
+    folder = tiny()
+    (folder / "more.html").write_text("<head><title>More</title></head><h1>T</h1>")
+    assert site_problems(folder) == ["more.html: does not say its language"]
+
+
+@pytest.mark.parametrize(
+    ("title", "problem"),
+    [
+        ("", "more.html: has no title"),
+        ("<title>A\n page</title>", "has the title 'A page', which is also that of index.html"),
+    ],
+)
+def test_a_page_without_a_title_of_its_own_is_caught(tiny, title, problem):
+    folder = tiny()
+    (folder / "more.html").write_text(f'<html lang="en"><head>{title}</head><h1>T</h1></html>')
+    (found,) = site_problems(folder)
+    assert found.endswith(problem)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,22 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def settings_restored():
+    """Undo what opening a chapter sets in this process, for the tests of other folders."""
+    import numpy as np
+    import torch
+
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    deterministic, printing = torch.are_deterministic_algorithms_enabled(), np.get_printoptions()
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_printoptions(profile="default")
+    np.set_printoptions(**printing)
+
+
 @pytest.fixture
 def book(tmp_path, monkeypatch):
     """An empty checkout with the toy chapter's text, as the working directory."""

@@ -255,7 +255,7 @@ class TestRun:
 
     def test_cell_ids_are_fixed(self, copy):
         ids = [cell["id"] for cell in read_text(chapter_files(copy, "toy")).cells]
-        assert ids[:2] == ["toy-000", "toy-001"]
+        assert ids[:3] == ["toy-000", "toy-setup", "toy-001"]
 
 
 class TestOtherSeeds:

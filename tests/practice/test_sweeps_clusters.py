@@ -394,7 +394,26 @@ def test_an_address_without_a_scheduler_is_said_to_be_so(monkeypatch):
         sweep(train, GRID, **ARGUMENTS, workers="tcp://127.0.0.1:9")
 
 
-@pytest.mark.parametrize("workers", [0, -2, True, 1.5, "threads", None])
+def whereabouts(cell):
+    return os.getpid()
+
+
+@pytest.mark.parametrize(("words", "here"), [("", True), ("1", True), ("2", False)])
+def test_the_environment_says_where_a_sweep_computes_that_is_not_told(monkeypatch, words, here):
+    monkeypatch.setenv("LEARNMECH_WORKERS", words)
+    result = sweep(whereabouts, {"cell": range(2)}, cache=False)
+    assert (set(result.data["value"].values.tolist()) == {os.getpid()}) == here
+    told = sweep(whereabouts, {"cell": range(2)}, cache=False, workers=1)
+    assert set(told.data["value"].values.tolist()) == {os.getpid()}
+
+
+def test_an_environment_that_means_nothing_is_refused(monkeypatch):
+    monkeypatch.setenv("LEARNMECH_WORKERS", "threads")
+    with pytest.raises(ValueError, match="workers='threads' means nothing"):
+        sweep(whereabouts, {"cell": range(2)}, cache=False)
+
+
+@pytest.mark.parametrize("workers", [0, -2, True, 1.5, "threads"])
 def test_workers_that_mean_nothing_are_refused(workers):
     with pytest.raises(ValueError, match="means nothing: give a number of processes"):
         sweep(train, GRID, **ARGUMENTS, workers=workers)

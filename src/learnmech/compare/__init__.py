@@ -3,6 +3,7 @@
 from learnmech.compare.chapter import Chapter, LedgerDiffers
 from learnmech.compare.docket import Docket
 from learnmech.compare.entries import ClaimFailed
+from learnmech.compare.live import Axis, Curve, Frame, Points
 from learnmech.compare.measures import (
     ClaimError,
     Measure,
@@ -25,12 +26,16 @@ from learnmech.compare.style import (
 
 __all__ = [
     "COLOURS",
+    "Axis",
     "Chapter",
     "ClaimError",
     "ClaimFailed",
+    "Curve",
     "Docket",
+    "Frame",
     "LedgerDiffers",
     "Measure",
+    "Points",
     "figure",
     "figure_with_residual",
     "largest_deviation",

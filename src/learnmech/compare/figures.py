@@ -6,10 +6,12 @@ A figure is published as one output with two representations:
 * ``application/vnd.learnmech.figure+json``: the picture's SHA-256, the tolerances under which a
   regenerated figure counts as the same, and all plotted numbers as text, one string a series.
 
+A live figure has a third, the frames of its slider (:mod:`learnmech.compare.live`).
+
 nbval by itself skips pictures. The plugin in the repository's ``conftest.py`` uses
 :func:`figure_problems` instead: the stored picture must match its own hash on every machine, the
-regenerated picture must have the same bytes on the same kind of machine, and the plotted numbers
-must agree within the figure's ``rtol`` and ``atol_share`` everywhere.
+regenerated picture must have the same bytes on the same kind of machine, and the plotted numbers,
+those in the frames included, must agree within the figure's ``rtol`` and ``atol_share`` everywhere.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from learnmech.compare.agreement import live_problems, series_problem
+from learnmech.compare.live import LIVE
 from learnmech.compare.measures import ClaimError
 from learnmech.numerics.arrays import ArrayLike
 
@@ -128,15 +132,18 @@ class PublishedFigure:
     """Output metadata: alt text, caption and the name other pages refer to."""
     data_json: str
     """Text of the data file: name, caption, alt text and plotted numbers as JSON arrays."""
+    live: dict[str, Any] | None = None
+    """The frames of a live figure."""
 
     @property
     def bundle(self) -> dict[str, Any]:
         """Return the MIME bundle for IPython's ``display(..., raw=True)``."""
-        return {
+        bundle = {
             "image/png": base64.b64encode(self.png).decode("ascii"),
             MIME: self.payload,
             "text/plain": f"Figure: {self.metadata['learnmech']['alt']}",
         }
+        return bundle if self.live is None else {**bundle, LIVE: self.live}
 
 
 def _check_words(name: str, alt: str, caption: str) -> None:
@@ -169,6 +176,7 @@ def publish(
     caption: str,
     rtol: float,
     atol_share: float,
+    live: dict[str, Any] | None = None,
 ) -> PublishedFigure:
     """Turn a drawing into a published figure and close it.
 
@@ -180,6 +188,7 @@ def publish(
         caption: the sentence below the figure; MyST markdown.
         rtol: relative tolerance under which a regenerated number counts as the same.
         atol_share: absolute tolerance as a share of the plotted range of its series.
+        live: the frames of a live figure.
 
     Raises:
         ClaimError: for missing words, or plotted numbers that are missing or not finite.
@@ -213,25 +222,7 @@ def publish(
     )
     words_json = json.dumps(head, indent=1, ensure_ascii=False)[:-2]
     data_json = f'{words_json},\n "series": {{\n  {rows}\n }}\n}}\n'
-    return PublishedFigure(png, payload, metadata, data_json)
-
-
-def _series_problems(name: str, old: str, new: str, rtol: float, share: float) -> str | None:
-    before = np.array(old.split(), dtype=np.float64)
-    after = np.array(new.split(), dtype=np.float64)
-    if before.shape != after.shape:
-        return f"{name}: {before.size} numbers became {after.size}"
-    reach = float(np.ptp(before)) if before.size else 0.0
-    allowed = rtol * np.abs(before) + share * reach
-    wrong = np.flatnonzero(~(np.abs(after - before) <= allowed))
-    if wrong.size:
-        worst = int(wrong[0])
-        return (
-            f"{name}[{worst}]: {before[worst]!r} became {after[worst]!r} "
-            f"({wrong.size} of {before.size} numbers differ by more than rtol {rtol:g} "
-            f"and {share:g} of the range)"
-        )
-    return None
+    return PublishedFigure(png, payload, metadata, data_json, live)
 
 
 def stored_picture_problem(stored: dict[str, Any]) -> str | None:
@@ -267,10 +258,13 @@ def figure_problems(
         problems.append(f"series: {sorted(old['series'])} became {sorted(new['series'])}")
     else:
         found = (
-            _series_problems(name, text, new["series"][name], old["rtol"], old["atol_share"])
+            series_problem(name, text, new["series"][name], old["rtol"], old["atol_share"])
             for name, text in old["series"].items()
         )
         problems += [f"plotted numbers: {line}" for line in found if line]
+    problems += live_problems(
+        stored.get(LIVE, {}), fresh.get(LIVE, {}), old["rtol"], old["atol_share"]
+    )
     if same_machine and not problems and old["sha256"] != new["sha256"]:
         problems.append("image/png: the regenerated picture has other bytes than the stored one")
     return problems

@@ -42,7 +42,16 @@ _GLOBAL_DRAWS = {
     "torch": {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"},
     "random": {"random", "randint", "choice", "shuffle", "sample", "uniform", "gauss"},
 }
-_CHAPTER_METHODS = {"predict", "claim", "limit", "check", "observe", "figure", "close"}
+_CHAPTER_METHODS = {
+    "predict",
+    "claim",
+    "limit",
+    "check",
+    "observe",
+    "figure",
+    "live_figure",
+    "close",
+}
 _MAY_BE_GIVEN_RUNS = {"counterfactual run", "same run"}
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "differences",
     "load_ledger",
     "load_ledgers",
+    "other_claims",
     "pillar_order",
     "rounded",
     "unmoved",
@@ -94,6 +95,11 @@ class Ledger:
     def of_kind(self, kind: str) -> tuple[Entry, ...]:
         """Return the entries of one kind: claim, limit, check or observation."""
         return tuple(entry for entry in self.claims if entry["kind"] == kind)
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Return the verdict of every entry, in order, by name."""
+        return {entry["id"]: entry["verdict"] for entry in self.claims}
 
     @property
     def failed(self) -> tuple[Entry, ...]:
@@ -209,3 +215,12 @@ def unmoved(committed: Ledger, other_seeds: Ledger) -> list[str]:
         elif not entry.get("seeds") and moved:
             lines.append(f"{entry['id']}: names no seeds, but its measurement moves with them")
     return lines
+
+
+def other_claims(committed: Ledger, other_scale: Ledger) -> list[str]:
+    """List the entries that only one of two ledgers has; a scale changes sizes, and no claim."""
+    before = {entry["id"] for entry in committed.claims}
+    after = {entry["id"] for entry in other_scale.claims}
+    return [
+        f"{name}: stands in the book, but not at this scale" for name in sorted(before - after)
+    ] + [f"{name}: stands at this scale, but not in the book" for name in sorted(after - before)]

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,9 +31,11 @@ from learnmech.compare import reproducibility as repro
 from learnmech.compare.guards import notebook_problems
 from learnmech.compare.ledger import Ledger, load_ledger
 from learnmech.compare.pairs import ChapterFiles, output_problems, read_text, sources_hash
+from learnmech.pins import THREADS
 
 __all__ = [
     "ChapterFailed",
+    "FullScale",
     "check",
     "execute",
     "for_each",
@@ -47,10 +50,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CELL_SECONDS = 600
+_CELL_SECONDS_IN_FULL = 7 * 24 * 3600
 
 
 class ChapterFailed(RuntimeError):
     """A chapter could not be executed; nothing was written."""
+
+
+@dataclass(frozen=True)
+class FullScale:
+    """How a run at full scale is made."""
+
+    workers: str = ""  # where sweeps compute, as `learnmech.practice.sweep` takes it
+    threads: int = 1  # of the linear-algebra libraries
+
+    def environment(self) -> dict[str, str]:
+        """Return what differs from the environment of the book's own runs."""
+        workers = self.workers or os.environ.get(repro.WORKERS) or repro.PINNED[repro.WORKERS]
+        threads = dict.fromkeys(THREADS, str(self.threads))
+        return {repro.SCALE: repro.FULL, repro.WORKERS: workers, **threads}
 
 
 class _ThisPython(AsyncKernelManager):
@@ -68,9 +86,18 @@ async def execute(
     *,
     mode: str,
     seed_offset: int = 0,
+    full: FullScale | None = None,
     progress: Progress | None = None,
 ) -> NotebookNode:
     """Execute a chapter's text in a fresh kernel; ledger and figure data go to ``stage``.
+
+    Args:
+        files: the chapter.
+        stage: an empty folder.
+        mode: ``run`` or ``check``.
+        seed_offset: the K of other seeds.
+        full: how a run at full scale is made; None for the book's own scale.
+        progress: called before each code cell.
 
     Raises:
         ChapterFailed: if the code breaks a rule of :mod:`learnmech.compare.guards`, a cell fails,
@@ -89,7 +116,7 @@ async def execute(
 
     client = NotebookClient(
         notebook,
-        timeout=_CELL_SECONDS,
+        timeout=_CELL_SECONDS if full is None else _CELL_SECONDS_IN_FULL,
         record_timing=False,
         kernel_manager_class=_ThisPython,
         resources={"metadata": {"path": str(files.text.parent)}},
@@ -101,6 +128,7 @@ async def execute(
             repro.STAGE: str(stage),
             repro.SEED_OFFSET: str(seed_offset),
             "IPYTHONDIR": str(stage / "ipython"),
+            **({} if full is None else full.environment()),
         }
     )
     with (stage / "kernel.log").open("w") as log:
@@ -217,15 +245,28 @@ def _put_in_place(files: ChapterFiles, new: dict[Path, str]) -> list[Path]:
 
 
 async def check(
-    files: ChapterFiles, seed_offset: int, *, progress: Progress | None = None
+    files: ChapterFiles,
+    seed_offset: int,
+    *,
+    full: FullScale | None = None,
+    progress: Progress | None = None,
 ) -> Ledger:
-    """Run a chapter with other seeds, write nothing into the tree, and return its ledger.
+    """Run a chapter with other seeds or at full scale, and return its ledger.
+
+    Nothing is written into the tree.
 
     Raises:
         ChapterFailed: if the run itself breaks; a failing verdict does not raise.
     """
     with _stage() as stage:
-        await execute(files, stage, mode=repro.CHECK, seed_offset=seed_offset, progress=progress)
+        await execute(
+            files,
+            stage,
+            mode=repro.CHECK,
+            seed_offset=seed_offset,
+            full=full,
+            progress=progress,
+        )
         return load_ledger(stage / "_ledger" / f"{files.slug}.json")
 
 

@@ -4,11 +4,18 @@ MyST-NB takes alt text and caption from cell metadata, which is written before a
 computed. Our figures carry words with numbers computed from their data, so this renderer (entry
 point ``myst_nb.mime_renderers``) turns their output into a numbered figure that other pages can
 refer to as ``{numref}`fig-<chapter>-<name>```.
+
+The frames of a live figure become two blocks of HTML, its slider and its tables of numbers. MyST-NB
+shows one representation of an output, so the book's extension ``live_figures`` moves them beside
+the picture; without that extension the picture stands alone.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from learnmech.compare.live import LIVE
+from learnmech.compare.live_page import controls_html, numbers_html
 
 if TYPE_CHECKING:
     from docutils.nodes import Element
@@ -26,9 +33,13 @@ class FigureRenderer:
     def handle_mime(
         renderer: NbElementRenderer, data: MimeData, inline: bool
     ) -> list[Element] | None:
-        """Return a numbered figure, or None for a picture that is not one of ours."""
+        """Return a numbered figure or the parts of a live one, or None for what is not ours."""
         from docutils import nodes  # noqa: PLC0415 - the package works without docutils
 
+        if data.mime_type == LIVE and not inline:
+            live: Any = data.content
+            parts = (controls_html(live), numbers_html(live))
+            return [nodes.raw("", html, format="html", classes=["lm-live-part"]) for html in parts]
         words: dict[str, Any] | None = data.output_metadata.get("learnmech")
         if inline or data.mime_type != "image/png" or words is None:
             return None

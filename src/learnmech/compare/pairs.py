@@ -1,7 +1,8 @@
 """Chapters as files: where they are, how a text is read, and whether its notebook is its pair.
 
 The text (``.md``, MyST) is the source; the executed notebook stands beside it. Cell ids are fixed,
-so that reading a text twice gives the same notebook.
+so that reading a text twice gives the same notebook. The one cell that the text does not hold is
+the set-up cell (:mod:`learnmech.compare.setup_cell`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from learnmech.compare.ledger import pillar_order
+from learnmech.compare.repository import load_repository
+from learnmech.compare.setup_cell import is_setup_cell, needed_modules, setup_cell
 
 __all__ = [
     "ChapterFiles",
@@ -78,10 +81,21 @@ def chapter_files(root: Path, slug: str) -> ChapterFiles:
 
 
 def read_text(files: ChapterFiles) -> NotebookNode:
-    """Read a chapter's text as an unexecuted notebook with fixed cell ids."""
+    """Read a chapter's text as an unexecuted notebook with fixed cell ids and the set-up cell.
+
+    Cells are numbered by their place in the text, in which the set-up cell does not count.
+
+    Raises:
+        ValueError: if the book's configuration names a repository that is none.
+    """
     notebook: NotebookNode = jupytext.read(files.text, fmt="md:myst")
+    notebook.cells = [cell for cell in notebook.cells if not is_setup_cell(cell)]
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"{files.slug}-{number:03d}"
+    modules = needed_modules(c.source for c in notebook.cells if c.cell_type == "code")
+    first = next((i for i, c in enumerate(notebook.cells, 1) if c.cell_type == "markdown"), 0)
+    repository = load_repository(files.root)
+    notebook.cells.insert(first, setup_cell(files.slug, modules, repository))
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"}
     )

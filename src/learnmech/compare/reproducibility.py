@@ -1,10 +1,10 @@
 """What has to be pinned so that a notebook gives the same numbers twice.
 
 Measured on this book's chapters: with one thread and float64, everything is identical bit for bit
-on one machine, and processors with other vector units agree to about 1e-12. The variables below
-choose the code paths of the linear-algebra libraries; they act only if they are set before a
-process loads NumPy or PyTorch, so ``learnmech run``, the tests and nbval set them for the kernels
-they start.
+on one machine, and processors with other vector units agree to about 1e-12. The code paths of the
+linear-algebra libraries (:mod:`learnmech.pins`) can be chosen only before a process loads NumPy or
+PyTorch, so ``learnmech run``, the tests and nbval choose them for the kernels they start. In a
+session that somebody else started a notebook's first cell does what it can.
 """
 
 from __future__ import annotations
@@ -15,31 +15,26 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from learnmech.pins import NUMBERS
+
 __all__ = [
+    "BOOK_KERNEL",
     "CHECK",
+    "FULL",
+    "LAPTOP",
     "MODE",
     "PINNED",
+    "PROGRESS",
     "RUN",
+    "SCALE",
+    "SCALES",
     "SEED_OFFSET",
     "STAGE",
+    "WORKERS",
     "find_root",
     "fingerprint",
     "kernel_environment",
 ]
-
-PINNED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "MKL_CBWR": "AVX2",
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "PYTHONHASHSEED": "0",
-    "TZ": "UTC",
-    "MPLBACKEND": "agg",
-}
-"""Environment of every kernel; the x86 names are ignored on other processors."""
 
 MODE = "LEARNMECH_MODE"
 """``run`` (everything is staged), ``check`` (other seeds, failures are recorded) or unset."""
@@ -47,9 +42,32 @@ STAGE = "LEARNMECH_STAGE"
 """Folder into which a chapter writes its ledger and figure data in the modes run and check."""
 SEED_OFFSET = "LEARNMECH_SEED_OFFSET"
 """The K of ``learnmech check --seed-offset K``; 0 or unset for the book's own seeds."""
+SCALE = "LEARNMECH_SCALE"
+"""``laptop``, or unset, for the book's own sizes; ``full`` for a GPU or a cluster."""
+PROGRESS = "LEARNMECH_PROGRESS"
+"""``0`` keeps long cells from showing how far they are."""
+WORKERS = "LEARNMECH_WORKERS"
+"""Where a sweep computes that is not told so, as ``learnmech.practice.sweep`` reads it."""
+BOOK_KERNEL = "LEARNMECH_BOOK_KERNEL"
+"""``1`` in a kernel that had all of `PINNED` from its start, unset in anybody's own session."""
 
 RUN = "run"
 CHECK = "check"
+LAPTOP = "laptop"
+FULL = "full"
+SCALES = (LAPTOP, FULL)
+
+PINNED = {
+    **NUMBERS,
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "MPLBACKEND": "agg",
+    SCALE: LAPTOP,
+    PROGRESS: "0",
+    WORKERS: "1",
+    BOOK_KERNEL: "1",
+}
+"""Environment of every kernel that the book's own commands start."""
 
 _DRAWING = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pillow")
 

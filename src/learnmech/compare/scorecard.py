@@ -1,8 +1,8 @@
-"""Ledgers as tables: the verdicts of a chapter, and the scorecard of the whole book."""
+"""Ledgers in words and tables: totals, rows, and the verdicts of a chapter as HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -15,8 +15,8 @@ __all__ = [
     "claim_words",
     "ledger_table_html",
     "number_words",
-    "scorecard_html",
     "scorecard_rows",
+    "sources_html",
     "totals",
     "totals_words",
 ]
@@ -101,7 +101,8 @@ def claim_words(entry: Mapping[str, Any]) -> str:
     return f"{number_words(entry['discrepancy'])} {relation} {entry['tolerance']:.2g}"
 
 
-def _sources_html(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
+def sources_html(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
+    """Return an entry's sources as links, by author and year."""
     links = []
     for key in entry["sources"]:
         source = sources[key]
@@ -119,7 +120,7 @@ def _statement_html(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> 
     parts = [escape(entry["statement"])]
     if entry["technical_name"]:
         parts.append(f"<em>({escape(entry['technical_name'])})</em>")
-    cited = _sources_html(entry, sources)
+    cited = sources_html(entry, sources)
     if cited:
         parts.append(f"<small>{cited}</small>")
     because = escape(entry["because"])
@@ -145,18 +146,18 @@ def _cells(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
 
 
 _HEAD = (
-    "<thead><tr>{first}<th scope='col'>Verdict</th><th scope='col'>What is said</th>"
+    "<thead><tr><th scope='col'>Verdict</th><th scope='col'>What is said</th>"
     "<th scope='col'>Theory</th><th scope='col'>Measured</th>"
     "<th scope='col'>Discrepancy against tolerance or bound</th></tr></thead>"
 )
 
 
-def _table(caption: str, first: str, rows: Sequence[str]) -> str:
+def _table(caption: str, rows: Sequence[str]) -> str:
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
         '<div class="lm-verdicts" tabindex="0" role="region" '
         f'aria-label="{escape(caption, quote=True)}">\n<table>\n'
-        f"<caption>{escape(caption)}</caption>\n{_HEAD.format(first=first)}\n"
+        f"<caption>{escape(caption)}</caption>\n{_HEAD}\n"
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
@@ -164,25 +165,4 @@ def _table(caption: str, first: str, rows: Sequence[str]) -> str:
 def ledger_table_html(ledger: Ledger, sources: Mapping[str, Source]) -> str:
     """Return a chapter's verdicts as an HTML table with the source of each claim."""
     rows = [_cells(entry, sources) for entry in ledger.claims]
-    return _table(f"Verdicts: {ledger.title}", "", rows)
-
-
-def scorecard_html(
-    ledgers: Sequence[Ledger],
-    sources: Mapping[str, Source],
-    link: Callable[[Ledger], str],
-) -> str:
-    """Return the verdicts of all chapters as one HTML table.
-
-    Args:
-        ledgers: the book's ledgers.
-        sources: the bibliography.
-        link: gives the address of a chapter's page.
-    """
-    rows = [
-        f'<td><a href="{escape(link(ledger), quote=True)}">{escape(ledger.title)}</a><br>'
-        f"<small>{escape(ledger.pillar.replace('-', ' '))}</small></td>{_cells(entry, sources)}"
-        for ledger in ledgers
-        for entry in ledger.claims
-    ]
-    return _table("Scorecard: every verdict of the book", "<th scope='col'>Chapter</th>", rows)
+    return _table(f"Verdicts: {ledger.title}", rows)

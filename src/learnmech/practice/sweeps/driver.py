@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from learnmech.numerics.progress import counted
 from learnmech.practice.sweeps.backends import compute
 from learnmech.practice.sweeps.cache import Cache, DamagedEntry, user_folder
 from learnmech.practice.sweeps.cells import Arrays, Job, Outcome, Task, settings, versions
@@ -88,7 +89,7 @@ def sweep(
     grid: Mapping[str, Any],
     *,
     fixed: Mapping[str, Any] | None = None,
-    workers: object = 1,
+    workers: object = None,
     cache: str | os.PathLike[str] | bool = True,
     version: str = "",
     dims: Mapping[str, Sequence[str]] | None = None,
@@ -132,7 +133,8 @@ def sweep(
             `{"loss": ["step"]}`; without, `loss_0`, `loss_1`. Equal names are one dimension.
         raise_failures: what to do when all cells are computed and some have failed: True raises,
             False warns.
-        progress: whether to show a bar; None, only if stderr is a terminal.
+        progress: whether to show a bar; None, only if stderr is a terminal, or if who watches
+            this process's loops (`learnmech.numerics.progress`) shows one.
 
     Returns:
         `data`, a data set with one dimension for each name of the grid, in order, and one
@@ -220,6 +222,11 @@ def sweep(
     return result
 
 
+def _default_workers() -> object:
+    words = os.environ.get("LEARNMECH_WORKERS") or "1"
+    return int(words) if words.removeprefix("-").isdecimal() else words
+
+
 def _marks(cells: Grid, constants: Mapping[str, Any], *, vouched: bool) -> list[bytes]:
     """Return a digest of the arguments of every cell, whichever of them are fixed."""
     fixed = {
@@ -279,7 +286,7 @@ def _compute(
             advance()
 
     try:
-        compute(workers, job, tasks, arrived)
+        compute(_default_workers() if workers is None else workers, job, tasks, arrived)
         if lost := ledger.missing():
             raise RuntimeError(f"{len(lost)} cells came back without an outcome.")
     except BaseException as error:
@@ -292,8 +299,12 @@ def _compute(
 
 @contextmanager
 def _bar(wanted: bool | None, name: str, done: int, total: int) -> Iterator[Callable[[], None]]:
-    if not (sys.stderr.isatty() if wanted is None else wanted) or done == total:
+    if done == total or wanted is False:
         yield lambda: None
+        return
+    if not (wanted or sys.stderr.isatty()):
+        with counted(name, total - done) as advance:
+            yield advance
         return
     columns = [TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     console = Console(stderr=True)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from learnmech.numerics.progress import tracked
 from learnmech.practice.losses import half_squared_loss
 from learnmech.practice.training.batches import minibatches
 from learnmech.practice.training.ensembles import EnsembleOptimizer
@@ -137,7 +138,7 @@ def train(
     seen: dict[str, list[np.ndarray]] = {name: [] for name in ("loss", *probes)}
     due = set(wanted)
     diverged: dict[int, int] = {}
-    for step in range(steps + 1):
+    for step in tracked(range(steps + 1), "step"):
         model.zero_grad(set_to_none=True)
         for p in strangers:
             p.grad = None
