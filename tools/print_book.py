@@ -3,7 +3,8 @@
 The same sources are built as one page of HTML, in a folder that is removed afterwards, and Chromium
 prints that page from disk, without a network: formulas typeset, folds open, live figures as their
 pictures, code and tables wrapped. The PDF has a title page with version and day of verification,
-numbered pages, and an outline.
+contents, numbered pages, and an outline. It is printed twice: only paper shows on which page a
+chapter begins, so that the contents can say it the second time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ import subprocess
 import sys
 import tempfile
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pypdf import PdfReader
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "book"), str(ROOT / "book" / "_ext")]
@@ -55,6 +63,28 @@ def title_page(citation: Citation) -> str:
     return f'<div class="lm-title-page"><h1>{escape(citation.title)}</h1>{below}</div>'
 
 
+def _print(tab: Page, *, draft: bool = False) -> bytes:
+    """Print a tab; a draft has the same pages, and no outline and tags, which take time."""
+    return tab.pdf(
+        prefer_css_page_size=True,
+        print_background=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=_FOOTER,
+        outline=not draft,
+        tagged=not draft,
+    )
+
+
+def _number_contents(tab: Page, printed: bytes) -> None:
+    """Write behind each entry of the contents on which page of ``printed`` it begins."""
+    reader = PdfReader(BytesIO(printed))
+    for entry in tab.locator(".lm-contents > a").all():
+        place = reader.named_destinations[entry.evaluate("link => '/' + link.hash.slice(1)")]
+        number = reader.get_destination_page_number(place) + 1
+        entry.locator("span").evaluate("(leaf, number) => leaf.textContent = number", number)
+
+
 def print_page(browser: str, page: Path, front: str, pdf: Path) -> None:
     """Print one page of HTML to ``pdf``.
 
@@ -76,15 +106,8 @@ def print_page(browser: str, page: Path, front: str, pdf: Path) -> None:
         left = tab.evaluate((_HERE / "print_book.js").read_text("utf-8"), front)
         if left:
             raise RuntimeError(f"{left} formulas were not typeset; nothing was printed")
-        printed = tab.pdf(
-            prefer_css_page_size=True,
-            print_background=True,
-            display_header_footer=True,
-            header_template="<span></span>",
-            footer_template=_FOOTER,
-            outline=True,
-            tagged=True,
-        )
+        _number_contents(tab, _print(tab, draft=True))
+        printed = _print(tab)
     pdf.parent.mkdir(parents=True, exist_ok=True)
     pdf.write_bytes(printed)
 

@@ -1,8 +1,9 @@
 """Sphinx extension: what stands below the title of each chapter.
 
 Its verdicts counted, the time to read and to run it, when and with what it was last verified, what
-to know beforehand (the chapter's own line "Before you start."), the chapter as files to keep, links
-to Colab, Binder and the sources where the book has a repository, and how to cite it.
+to know beforehand (the chapter's own line "Before you start."), for the hurried its figures and its
+rows of the scorecard, the chapter as files to keep, links to Colab, Binder and the sources where
+the book has a repository, and how to cite it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from book_ledgers import book_ledgers, chapter_of_page
 from citing import load_citation
@@ -19,24 +21,23 @@ from docutils import nodes
 from reading_time import RULE, reading_minutes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from verdict_pages import verdict_words
 
 from learnmech.compare.ledger import Ledger
 from learnmech.compare.pairs import find_chapters
 from learnmech.compare.record import load_record, record_path
 from learnmech.compare.repository import Repository, load_repository
-from learnmech.compare.scorecard import totals
 
 PREREQUISITES = "Before you start."
 _FILES = "_downloads"
+_FIGURES = "theory-over-practice"
 _TOLD = {"python": "Python", "torch": "PyTorch", "numpy": "NumPy", "scipy": "SciPy"}
 
 
 def facts(ledger: Ledger, record: Mapping[str, Any], minutes: int) -> dict[str, str]:
     """Return what a chapter's header lists, by its heading."""
-    count = totals([ledger])
     told = {
-        "Verdicts": f"{count['claims_hold']} of {count['claims']} claims hold, "
-        f"{count['limits_met']} of {count['limits']} limits break as predicted",
+        "Verdicts": verdict_words(ledger),
         "Time to read": f"about {minutes} minutes",
     }
     times = record.get("times", {})
@@ -51,7 +52,10 @@ def facts(ledger: Ledger, record: Mapping[str, Any], minutes: int) -> dict[str, 
 def links(ledger: Ledger, repository: Repository | None) -> dict[str, str]:
     """Return the addresses that a chapter's header offers, by their words."""
     path = f"notebooks/{ledger.pillar}/{ledger.chapter}"
+    rows = urlencode({"pillar": ledger.pillar.replace("-", " ")})
     offered = {
+        "Skip to the figures": f"#{_FIGURES}",
+        "Its verdicts in the scorecard": f"../../book/scorecard.html?{rows}",
         "Notebook (.ipynb)": f"../../{_FILES}/{ledger.chapter}.ipynb",
         "Text (.md)": f"../../{_FILES}/{ledger.chapter}.md",
     }
@@ -72,11 +76,11 @@ def _facts_html(told: Mapping[str, str]) -> str:
 
 def _links_html(offered: Mapping[str, str]) -> str:
     items = "".join(
-        f'<li><a href="{escape(address, quote=True)}"{"" if ":" in address else " download"}>'
+        f'<li><a href="{escape(address, quote=True)}"{" download" if _FILES in address else ""}>'
         f"{escape(words)}</a></li>"
         for words, address in offered.items()
     )
-    return f'<ul class="lm-links" aria-label="This chapter elsewhere">{items}</ul>'
+    return f'<ul class="lm-links" aria-label="Ways on">{items}</ul>'
 
 
 def _citation(root: Path, ledger: Ledger) -> list[nodes.Node]:

@@ -1,8 +1,8 @@
 """Sphinx extension: what the first page of the book shows of its chapters.
 
 * ``{published-figure} CHAPTER FIGURE``: a figure as a chapter published it, with its alt text;
-* ``{front-numbers}``: the scorecard's totals, large, each a link to the rows that it counts;
-* ``{chapter-list}``: every chapter by its finding, with the question that it asks.
+* ``{front-numbers}``: the scorecard's totals, large, each a link to what it counts;
+* ``{chapter-list}``: every chapter by its finding: its question, the answer, and its verdicts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import os
 import re
 from html import escape
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,14 +21,21 @@ from book_ledgers import LedgerDirective
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from verdict_pages import tally
+from verdict_pages import tally, verdict_words
 
 from learnmech.compare.figures import MIME
 from learnmech.compare.ledger import BREAKS, HOLDS
 from learnmech.compare.pairs import ChapterFiles, chapter_files, find_chapters
 from learnmech.compare.record import load_record
 
-_QUESTION = re.compile(r"(?<!\*)\*([^*]+\?)\*(?!\*)")
+_OPENING = re.compile(
+    r"^## The question\n+"
+    r"(?:%.*\n+)*"  # what the author of a chapter is told
+    r"(?P<question>(?:.+\n)*?.*\?\*)\n\n"
+    r"(?P<answer>(?!#)(?:.+\n)+)",
+    re.MULTILINE,
+)
+_SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z*])")
 
 
 def published_figure(files: ChapterFiles, name: str) -> tuple[bytes, str]:
@@ -45,15 +53,23 @@ def published_figure(files: ChapterFiles, name: str) -> tuple[bytes, str]:
     raise ValueError(f"the chapter '{files.slug}' publishes no figure '{name}'")
 
 
-def chapter_question(text: str) -> str:
-    """Return the question that a chapter asks: the first words in italics that end in ``?``.
+def chapter_opening(text: str) -> tuple[str, str]:
+    """Return what a chapter asks and what it answers, as its text has them.
+
+    Under "The question" a first paragraph ends in the question, in italics; the next begins with
+    the answer. Of that this gives two sentences at most, and none from "This chapter" on.
 
     Raises:
-        ValueError: if the chapter asks none.
+        ValueError: if the chapter does not open so.
     """
-    if (match := _QUESTION.search(text)) is None:
-        raise ValueError("no question stands in italics under 'The question'")
-    return " ".join(match[1].split())
+    if (match := _OPENING.search(text)) is None:
+        raise ValueError(
+            "under 'The question' a paragraph must end in a question in italics, and the next one "
+            "begin with the answer"
+        )
+    question, answer = (" ".join(match[part].split()) for part in ("question", "answer"))
+    said = takewhile(lambda words: not words.startswith("This chapter"), _SENTENCE.split(answer))
+    return question, " ".join(islice(said, 2))
 
 
 class PublishedFigure(LedgerDirective):
@@ -91,8 +107,8 @@ class FrontNumbers(LedgerDirective):
         """Return the numbers as links to the scorecard."""
         ledgers, record = self.ledgers(), load_record(self.root)
 
-        def number(what: str, of: str, words: str, **chosen: str) -> str:
-            address = "scorecard.html" + (f"?{urlencode(chosen)}" if chosen else "")
+        def number(what: str, of: str, words: str, place: str = "", **chosen: str) -> str:
+            address = "scorecard.html" + (f"?{urlencode(chosen)}" if chosen else place)
             return (
                 f'<li><a href="{escape(address, quote=True)}">'
                 f"<strong>{tally(ledgers, record, what)}<span> of {tally(ledgers, record, of)}"
@@ -102,11 +118,21 @@ class FrontNumbers(LedgerDirective):
         sets = tally(ledgers, record, "seed_sets")
         numbers = (
             number("claims_hold", "claims", "claims hold", kind="claim", verdict=HOLDS),
-            number("headline", "claims", "predicted from setting or start alone, nothing fitted"),
+            number(
+                "headline",
+                "claims",
+                "predicted from setting or start alone, nothing fitted",
+                kind="claim",
+            ),
             number(
                 "limits_met", "limits", "limits break as predicted", kind="limit", verdict=BREAKS
             ),
-            number("robust", "tried", f"hold under 19 of {sets} other sets of seeds, or more"),
+            number(
+                "robust",
+                "tried",
+                f"hold under at least 19 of {sets} other sets of seeds",
+                "#do-the-claims-depend-on-their-seeds",
+            ),
         )
         content = f'<ul class="lm-numbers" aria-label="The scorecard">{"".join(numbers)}</ul>'
         return [nodes.raw("", content, format="html")]
@@ -115,19 +141,29 @@ class FrontNumbers(LedgerDirective):
 class ChapterList(LedgerDirective):
     """The chapters, by what they found."""
 
+    def _paragraph(self, text: str) -> nodes.paragraph:
+        words, messages = self.state.inline_text(text, self.lineno)
+        return nodes.paragraph("", "", *words, *messages)
+
+    def _opening(self, files: ChapterFiles) -> list[nodes.Node]:
+        self.env.note_dependency(str(files.text))
+        try:
+            opening = chapter_opening(files.text.read_text("utf-8"))
+        except ValueError as error:
+            raise self.error(f"{files.slug}: {error}") from None
+        return [self._paragraph(text) for text in opening]
+
     def run(self) -> list[nodes.Node]:
-        """Return a list: pillar, finding as a link, and the question asked."""
-        titles = {ledger.chapter: ledger.title for ledger in self.ledgers()}
+        """Return a list: pillar, finding as a link, question, answer, and verdicts as a link."""
+        ledgers = {ledger.chapter: ledger for ledger in self.ledgers()}
         chapters = nodes.enumerated_list(classes=["lm-chapters"], enumtype="upperroman")
         chapters["prefix"], chapters["suffix"] = "", "."
         for files in find_chapters(self.root):
-            if files.slug not in titles:
+            if (ledger := ledgers.get(files.slug)) is None:
                 continue
-            self.env.note_dependency(str(files.text))
-            words = titles[files.slug]
             link = addnodes.pending_xref(
                 "",
-                nodes.inline(text=words),
+                nodes.inline(text=ledger.title),
                 refdomain="std",
                 reftype="doc",
                 refexplicit=True,
@@ -135,10 +171,13 @@ class ChapterList(LedgerDirective):
                 refdoc=self.env.docname,
                 refwarn=True,
             )
-            pillar = nodes.inline(text=files.pillar.replace("-", " "), classes=["lm-pillar"])
-            question = chapter_question(files.text.read_text("utf-8"))
+            name = files.pillar.replace("-", " ")
+            pillar = nodes.inline(text=name, classes=["lm-pillar"])
             line = nodes.paragraph("", "", pillar, nodes.Text(" "), nodes.strong("", "", link))
-            chapters += nodes.list_item("", line, nodes.paragraph(text=question))
+            rows = f"scorecard.html?{urlencode({'pillar': name})}"
+            verdicts = nodes.reference("", verdict_words(ledger), refuri=rows, internal=True)
+            counted = nodes.paragraph("", "", verdicts, classes=["lm-counted"])
+            chapters += nodes.list_item("", line, *self._opening(files), counted)
         return [chapters]
 
 

@@ -94,15 +94,20 @@ class CiteScorecard(LedgerDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a sentence, a BibTeX entry, and how a row is named."""
-        self.ledgers()
+        ledger = self.ledgers()[0]
         self.env.note_dependency(str(self.root / "CITATION.cff"))
         citation = load_citation(self.root)
-        row = "To cite one verdict, add the address of its row: the # below its chapter's name."
+        row = nodes.paragraph(
+            text="To cite one verdict, add the name of its row. The # below its chapter's name "
+            "leads to the row's own address, and the name is the end of it, as in "
+        )
+        row += nodes.literal(text=f"{ledger.chapter}-{ledger.claims[0]['id']}")
+        row += nodes.Text(".")
         entry = citation.bibtex("learningmechanics-scorecard", "Scorecard")
         return [
             nodes.paragraph(text=citation.sentence("Scorecard")),
             nodes.literal_block(entry, entry, language="bibtex"),
-            nodes.paragraph(text=row),
+            row,
         ]
 
 

@@ -120,7 +120,8 @@ def _row(
     body = "".join(map(_cell, COLUMNS, cells, orders))
     return (
         f'<tr role="row" id="{name}" data-pillar="{pillar}" data-kind="{kind}" '
-        f'data-verdict="{escape(verdict, quote=True)}">{body}</tr>'
+        f'data-verdict="{escape(verdict, quote=True)}" '
+        f'data-fed="{escape(entry.get("fed", ""), quote=True)}">{body}</tr>'
     )
 
 
@@ -163,6 +164,7 @@ def scorecard_html(
         _choices("pillar", [ledger.pillar.replace("-", " ") for ledger in ledgers])
         + _choices("kind", [entry["kind"] for _, entry in entries])
         + _choices("verdict", [entry["verdict"] for _, entry in entries])
+        + _choices("fed", [entry["fed"] for _, entry in entries if "fed" in entry])
     )
     return (
         f'<form class="lm-choices" aria-label="Choose rows of the scorecard" hidden>{choices}'

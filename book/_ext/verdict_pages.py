@@ -59,6 +59,15 @@ def tally(ledgers: list[Ledger], record: Mapping[str, Any], words: str) -> str:
     return str(count[what.strip()])
 
 
+def verdict_words(ledger: Ledger) -> str:
+    """Return how many claims and limits of one chapter were met, in words."""
+    count = totals([ledger])
+    return (
+        f"{count['claims_hold']} of {count['claims']} claims hold, "
+        f"{count['limits_met']} of {count['limits']} limits break as predicted"
+    )
+
+
 def ledger_number(ledgers: list[Ledger], _record: Mapping[str, Any], words: str) -> str:
     """Return one number of a ledger: ``CHAPTER CLAIM FIELD``, with ``%`` behind it as a percentage.
 

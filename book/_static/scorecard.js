@@ -48,7 +48,6 @@ document.addEventListener("DOMContentLoaded", () => {
   choices.addEventListener("change", choose);
   choices.addEventListener("submit", (event) => event.preventDefault());
   choices.hidden = false;
-  choose();
 
   /* A row that somebody cites is shown, whatever was chosen before. */
   const cited = () => {
@@ -61,5 +60,9 @@ document.addEventListener("DOMContentLoaded", () => {
     row.scrollIntoView({ block: "center" });
   };
   addEventListener("hashchange", cited);
-  cited();
+  /* A reader who comes back finds the choices restored, which happens after the page is read. */
+  addEventListener("pageshow", () => {
+    choose();
+    cited();
+  });
 });

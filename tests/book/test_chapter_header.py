@@ -71,6 +71,15 @@ def test_the_files_to_keep_are_the_chapter_as_it_is_committed(root, pages):
             assert (page.parent / address).read_bytes() == source.read_bytes()
 
 
+def test_the_hurried_are_led_to_the_figures_and_to_the_rows_of_the_scorecard(root, pages):
+    for files in find_chapters(root):
+        page = read_page(pages / files.text.relative_to(root).with_suffix(".html"))
+        assert "#theory-over-practice" in page.links
+        assert "theory-over-practice" in page.anchors
+        pillar = files.pillar.replace("-", "+")
+        assert f"../../book/scorecard.html?pillar={pillar}" in page.links
+
+
 def test_without_a_repository_no_page_offers_to_launch_anything(root, pages):
     if load_repository(root) is not None:
         pytest.skip("the book has a repository")

@@ -19,7 +19,6 @@ PARTS = {
     "button.copybtn": "a button that copies code",
     "summary": "a folded cell",
     "button.toggle-button": "a folded solution",
-    "pre": "code that scrolls",
     "mjx-container": "a formula, which has a menu and may scroll",
     "a.left-prev": "the page before",
     "a.right-next": "the page after",
@@ -104,13 +103,25 @@ def test_keys_open_the_search_and_leave_it(tab, pages):
 
 def test_a_key_changes_the_theme(tab, pages):
     open_page(tab, pages / CHAPTER)
-    switch = tab.locator(".theme-switch-button").last
+    tab.locator(".theme-switch-button").last.focus()
     seen = set()
     for _ in range(3):
-        switch.focus()
         tab.keyboard.press("Enter")
+        assert _focused(tab, "e.matches('.theme-switch-button')"), "the keyboard lost its place"
         seen.add(tab.evaluate("document.documentElement.dataset.theme"))
     assert seen == {"light", "dark"}
+
+
+def test_on_a_phone_the_keyboard_comes_back_from_the_search_to_its_button(tab, pages):
+    open_page(tab, pages / CHAPTER, width=PHONE)
+    field = tab.locator("#pst-search-dialog input")
+    tab.locator(".search-button:visible").first.focus()
+    for _ in range(2):
+        tab.keyboard.press("Enter")
+        field.wait_for(state="visible")
+        tab.keyboard.press("Escape")
+        field.wait_for(state="hidden")
+        assert _focused(tab, "e.matches('.search-button')"), "the keyboard lost its place"
 
 
 def test_on_a_phone_keys_open_and_close_the_side_bar(tab, pages):
@@ -124,6 +135,7 @@ def test_on_a_phone_keys_open_and_close_the_side_bar(tab, pages):
     assert _focused(tab, "!!e.closest('#pst-primary-sidebar-modal')")
     tab.keyboard.press("Escape")
     link.wait_for(state="hidden")
+    assert _focused(tab, "e.matches('.primary-toggle')"), "the keyboard lost its place"
 
 
 # The same function on small pages in which one thing is wrong on purpose.

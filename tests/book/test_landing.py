@@ -2,10 +2,11 @@
 
 import hashlib
 import re
+from html import unescape
 
 import pytest
 from browser_checks import find_browser, open_browser, watched_tab
-from landing_page import chapter_question, published_figure
+from landing_page import chapter_opening, published_figure
 from page_checks import read_page
 
 from learnmech.compare.ledger import load_ledgers
@@ -51,11 +52,23 @@ def test_the_three_doors_stand_open(front):
     assert "make test" in text
 
 
-def test_every_chapter_is_listed_with_its_question(root, front):
-    text = " ".join(re.sub("<[^>]*>", "", front.path.read_text("utf-8")).split())
+def _words(text):
+    """Return what is left of a text without its tags, formulas and emphasis."""
+    bare = re.sub(r"<[^>]*>|\$[^$]*\$|\\\(.*?\\\)|\*", "", unescape(text))
+    return " ".join(bare.replace("’", "'").split())
+
+
+def test_every_chapter_is_listed_with_question_answer_and_verdicts(root, front):
+    text = _words(front.path.read_text("utf-8"))
+    ledgers = {ledger.chapter: ledger for ledger in load_ledgers(root / "book" / "_ledger")}
     for files in find_chapters(root):
         assert f"../notebooks/{files.pillar}/{files.slug}.html" in front.links
-        assert chapter_question(files.text.read_text("utf-8")) in text
+        rows = f"scorecard.html?pillar={files.pillar.replace('-', '+')}"
+        assert rows in front.links
+        for part in chapter_opening(files.text.read_text("utf-8")):
+            assert _words(part) in text
+        count = totals([ledgers[files.slug]])
+        assert f"{count['claims_hold']} of {count['claims']} claims hold" in text
 
 
 def test_a_figure_that_is_not_published_is_said_in_a_sentence(root):
@@ -64,10 +77,36 @@ def test_a_figure_that_is_not_published_is_said_in_a_sentence(root):
         published_figure(files, "stairs")
 
 
-def test_a_question_stands_in_italics_and_ends_in_a_mark():
-    assert chapter_question("A *word*, and **bold?**. *Does it\nwork?*") == "Does it work?"
-    with pytest.raises(ValueError, match="no question stands in italics"):
-        chapter_question("A *word*, and **bold?**.")
+OPENING = """# A chapter
+
+## The question
+
+% One naive sentence.
+
+A *word*, and
+**bold?**. *Does it
+work?*
+
+Yes, by $1.5$ at least. So we say. And more.
+
+## What theory says
+"""
+
+
+def test_a_chapter_opens_with_a_question_in_italics_and_the_answer():
+    question, answer = chapter_opening(OPENING)
+    assert question == "A *word*, and **bold?**. *Does it work?*"
+    assert answer == "Yes, by $1.5$ at least. So we say."
+    assert chapter_opening(OPENING.replace("So", "This chapter"))[1] == "Yes, by $1.5$ at least."
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("*Does it\nwork?*", "Does it work?"), ("## The", "## A"), ("Yes", "## Yes")],
+)
+def test_a_chapter_that_opens_otherwise_is_an_error(right, wrong):
+    with pytest.raises(ValueError, match="a paragraph must end in a question in italics"):
+        chapter_opening(OPENING.replace(right, wrong))
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,16 @@ from learnmech.compare.ledger import load_ledgers
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = '<div class="lm-title-page"><h1>A Book</h1><p>Version 7</p></div>'
 PAGE = r"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>A Book</title>
-<script defer src="mathjax/tex-chtml.js"></script></head><body><nav>Navigation</nav>
+<script defer src="mathjax/tex-chtml.js"></script></head>
+<body><nav class="bd-links">Navigation<p class="caption">Part I</p></nav>
 <article class="bd-article"><section id="a-book"><h1>A Book</h1><p>First words.</p>
 <p><a href="two.html#there">To the second page</a> <a href="gone.html">Nowhere</a></p>
-<div><span id="document-book/one"></span><section id="one"><h2>One</h2>
+<div class="toctree-wrapper"><span id="document-book/one"></span><section id="one"><h2>One</h2>
 <p>Here <span class="math">\(\frac{1}{2}\)</span> is typeset.</p>
 <details><summary>Why</summary><p id="there">A folded reason.</p></details>
 <pre>wide = "WIDE"</pre></section>
-<span id="document-book/two"></span><section id="two"><h2>Two</h2>
+<span id="document-book/two"></span><section id="two">
+<h2>Two<a class="headerlink" href="#two">#</a></h2>
 <p id="there">The second there.</p></section></div></section></article></body></html>"""
 
 
@@ -63,11 +65,19 @@ def printed(browser, pages, tmp_path_factory):
 @pytest.mark.browser
 def test_paper_has_a_title_page_numbers_and_an_outline_and_no_navigation(printed):
     words = _words(printed)
-    assert len(words) == 4
+    assert len(words) == 5
     assert words[0] == "A Book Version 7 1"
-    assert [text.rpartition(" ")[2] for text in words] == ["1", "2", "3", "4"]
-    assert list(_titles(printed.outline)) == ["A Book", "One", "Two"]
+    assert [text.rpartition(" ")[2] for text in words] == ["1", "2", "3", "4", "5"]
+    assert list(_titles(printed.outline)) == ["A Book", "Contents", "One", "Two"]
     assert "Navigation" not in " ".join(words)
+
+
+@pytest.mark.browser
+def test_the_contents_say_on_which_page_each_part_begins(printed):
+    words = _words(printed)
+    assert words[1] == "Contents Part I One 4 Two 5 2"
+    assert words[3].startswith("One ")
+    assert words[4].startswith("Two ")
 
 
 @pytest.mark.browser
@@ -81,10 +91,10 @@ def test_folds_are_open_formulas_typeset_and_wide_code_is_wrapped(printed):
 
 @pytest.mark.browser
 def test_links_between_pages_lead_to_places_in_the_pdf(printed):
-    links = [note.get_object() for note in printed.pages[1].get("/Annots", [])]
+    links = [note.get_object() for note in printed.pages[2].get("/Annots", [])]
     assert [link.get("/A", {}).get("/URI") for link in links] == [None]
     assert (
-        printed.get_destination_page_number(printed.named_destinations[str(links[0]["/Dest"])]) == 3
+        printed.get_destination_page_number(printed.named_destinations[str(links[0]["/Dest"])]) == 4
     )
 
 

@@ -5,7 +5,7 @@ from html import unescape
 
 import nbformat
 import pytest
-from browser_checks import find_browser, open_browser, watched_tab
+from browser_checks import DESK, PHONE, find_browser, open_browser, watched_tab
 from claim_cells import claim_anchor, judging_cells
 from page_checks import read_page
 from scorecard_table import bar_html, scorecard_html
@@ -175,6 +175,17 @@ def test_rows_are_chosen_by_pillar_kind_and_verdict_and_counted(tab, entries):
 
 
 @pytest.mark.browser
+def test_rows_are_chosen_by_what_the_prediction_was_fed(tab, entries):
+    shown = 0
+    for fed in ("setting", "initial state", "counterfactual run", "same run"):
+        if entries_fed := sum(entry.get("fed") == fed for _, entry in entries):
+            tab.get_by_label("Fed").select_option(fed)
+            assert _shown(tab) == entries_fed
+        shown += entries_fed
+    assert shown == sum("fed" in entry for _, entry in entries)
+
+
+@pytest.mark.browser
 def test_columns_sort_both_ways_and_say_so(tab, entries):
     button = tab.get_by_role("button", name="Discrepancy")
     column = "cells => cells.map(cell => Number(cell.dataset.order))"
@@ -184,6 +195,49 @@ def test_columns_sort_both_ways_and_say_so(tab, entries):
         orders = tab.locator(".lm-scorecard tbody td:nth-child(6)").evaluate_all(column)
         assert orders == sorted(orders, reverse=way == "descending")
         assert len(orders) == len(entries)
+
+
+@pytest.mark.browser
+def test_who_comes_back_to_the_page_finds_the_rows_that_were_chosen(tab, entries):
+    limits = sum(entry["kind"] == "limit" for _, entry in entries)
+    tab.get_by_label("Kind").select_option("limit")
+    tab.get_by_role("link", name="The cell that judges it").locator("visible=true").first.click()
+    tab.go_back(wait_until="load")
+    assert tab.get_by_label("Kind").input_value() == "limit"
+    assert _shown(tab) == limits
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_the_cell_that_judges_is_marked_and_its_verdicts_are_read_in_full(tab, width):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.get_by_role("link", name="The cell that judges it").first.click()
+    anchor = tab.locator(".lm-claim-anchor:target")
+    assert anchor.bounding_box()["height"] > 0
+    said = tab.locator(".lm-claim-anchor + .cell .output.stream pre")
+    assert said.count() > 5
+    wide = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth + 1).length"
+    assert said.evaluate_all(wide) == 0
+
+
+PHONE_HEADS = """() => {
+    const boxes = [...document.querySelectorAll('.lm-scorecard thead button')].map(
+        button => button.getBoundingClientRect());
+    const over = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom &&
+        b.top < a.bottom;
+    return {
+        outside: boxes.filter(box => box.left < 0 || box.right > innerWidth).length,
+        overlap: boxes.filter((a, n) => boxes.some((b, m) => m > n && over(a, b))).length,
+    };
+}"""
+
+
+@pytest.mark.browser
+def test_on_a_phone_no_heading_lies_over_another_or_beside_the_page(tab):
+    tab.set_viewport_size({"width": PHONE, "height": 844})
+    assert tab.evaluate(PHONE_HEADS) == {"outside": 0, "overlap": 0}
+    tab.add_style_tag(content=".lm-verdicts.lm-scorecard thead th:nth-child(n) {width: 10%}")
+    assert tab.evaluate(PHONE_HEADS) != {"outside": 0, "overlap": 0}
 
 
 @pytest.mark.browser
