@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.machinery import PathFinder
 
 import nbformat
 import pytest
@@ -146,9 +147,21 @@ class TestWithoutThePackages:
         (output,) = cell.outputs
         assert output.traceback == [
             'This chapter needs learnmech: type  pip install -e ".[book]"  in the folder of the '
-            "book and the environment of this notebook, then run all cells again."
+            "book and the environment of this notebook, then restart the kernel and run all cells."
         ]
         assert after.outputs == []
+
+    def test_a_checkout_installed_under_a_running_kernel_is_not_there_yet(
+        self, monkeypatch, tmp_path
+    ):
+        """Its path is read when Python starts; till then only its data files are found."""
+        (tmp_path / "learnmech" / "compare").mkdir(parents=True)
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: PathFinder.find_spec(name, sys.path)
+        )
+        with pytest.raises(ImportError, match=r"needs learnmech: .* restart the kernel"):
+            exec(setup_cell("toy", ["learnmech"], None).source, {})
 
     def test_a_package_of_one_chapter_is_named(self, book, without):
         text = book / TEXT
@@ -165,7 +178,7 @@ class TestWithoutThePackages:
             monkeypatch.setitem(sys.modules, "google.colab", object())
         without("learnmech", "numpy")
         source = first_cell(book).source
-        with pytest.raises(ImportError, match=r"needs learnmech and numpy: type  pip install -e"):
+        with pytest.raises(ImportError, match=r"needs learnmech, numpy: type  pip install -e"):
             exec(source, {})
         assert pip == []
         assert "http" not in source

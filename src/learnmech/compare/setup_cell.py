@@ -36,8 +36,9 @@ class NotInstalled(ImportError):
 
 def missing():
     importlib.invalidate_caches()
-    modules = [{modules}]
-    return [name for name in modules if importlib.util.find_spec(name) is None]
+    found = {{name: importlib.util.find_spec(name) for name in [{modules}]}}
+    # A package without an origin is only half there, until the kernel is started anew.
+    return [name for name, spec in found.items() if spec is None or spec.origin is None]
 
 
 """
@@ -54,9 +55,9 @@ if missing() and "google.colab" in sys.modules:
 _STOP_OR_PIN = """\
 if missing():
     raise NotInstalled(
-        f"This chapter needs {{' and '.join(missing())}}: type  "
+        f"This chapter needs {{', '.join(missing())}}: type  "
         '{command}'
-        "  in {place}, then run all cells again."
+        "  in {place}, then restart the kernel and run all cells."
     )
 
 from learnmech.pins import pin
@@ -84,23 +85,33 @@ def needed_modules(sources: Iterable[str]) -> list[str]:
     return ["learnmech", *sorted(found - {"learnmech"} - sys.stdlib_module_names)]
 
 
-def setup_cell(slug: str, modules: Sequence[str], repository: Repository | None) -> NotebookNode:
+def setup_cell(
+    slug: str,
+    modules: Sequence[str],
+    repository: Repository | None,
+    *,
+    package: str = "",
+) -> NotebookNode:
     """Return the cell for one chapter.
 
     Args:
         slug: the chapter's name; the cell's id is ``<slug>-setup``.
         modules: what the chapter imports.
         repository: where the package can be had from, if the book's configuration says so.
+        package: the file of the package that is handed out with the notebook, if one is.
     """
     source = _LOOK.format(
         first_line=_FIRST_LINE, modules=", ".join(f'"{name}"' for name in modules)
     )
     command = 'pip install -e ".[book]"'
     place = "the folder of the book and the environment of this notebook"
+    if package:
+        command = f'pip install "./{package}[chapters]"'
+        place = "the folder that holds this file and the environment of this notebook"
     if repository is not None:
-        package = f"learnmech[chapters] @ git+{repository.url}@{repository.branch}"
-        source += _INSTALL_IN_COLAB.format(package=package)
-        command = f'pip install "{package}"'
+        address = f"learnmech[chapters] @ git+{repository.url}@{repository.branch}"
+        source += _INSTALL_IN_COLAB.format(package=address)
+        command = f'pip install "{address}"'
         place = "the environment of this notebook"
     source += _STOP_OR_PIN.format(command=command, place=place)
     cell: NotebookNode = v4.new_code_cell(
