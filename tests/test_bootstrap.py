@@ -114,6 +114,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, last = result.stdout.splitlines()
     assert first.startswith("Making the environment in .venv, once, with Python 3.")
     assert "minutes" in first
+    assert first.endswith("is in .venv/install.log.")
     assert last.startswith("The environment is ready")
     return root
 

@@ -366,7 +366,8 @@ def bring_up_to_date(venv: Path) -> None:
         check_venv_module(running)
         say(
             f"Making the environment in {name}, once, with Python {running[0]}.{running[1]}: "
-            "one to ten minutes, most of it to fetch and unpack PyTorch."
+            "one to ten minutes, most of it to fetch and unpack PyTorch. "
+            f"What pip says meanwhile is in {os.path.relpath(str(log), str(ROOT))}."
         )
         make_venv(venv, log)
         install(venv, pip_list, log)

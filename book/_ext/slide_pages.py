@@ -44,6 +44,7 @@ _QUESTION = "The question"
 _EXERCISES = "Exercises"
 _SOURCES = "What each source contributes."
 _STEPS_A_SLIDE = 5
+_SHORT = 60
 _BESIDE = 4
 _VERDICTS_A_SLIDE = 6
 
@@ -97,6 +98,16 @@ def _said(paragraph: nodes.Element, following: Any, sentences: int) -> list[node
     if isinstance(kept[-1], nodes.Text):
         kept[-1] = nodes.Text(str(kept[-1]).rstrip().rstrip(":,;") + ".")
     return [kept]
+
+
+def step(paragraph: nodes.Element, following: Any) -> list[nodes.Node]:
+    """Return what a slide says of a step: its first sentence, or two if that is a short one.
+
+    "Two things are left out." says little without the sentence behind it.
+    """
+    kept, _ = first_sentences(paragraph, 1)
+    words = len(kept.astext()) - len(_inside(paragraph)[0].astext())
+    return _said(paragraph, following, 2 if words < _SHORT else 1)
 
 
 def _shared_out(items: list[Any], most: int) -> list[list[Any]]:
@@ -203,7 +214,7 @@ class _Deck:
                 if not steps and len(opening) < 2:
                     opening += _said(part, following, 3 if asked else 2)
             elif lead.astext() != _SOURCES and len(inside) > 1:
-                steps.append(nodes.list_item("", *_said(part, following, 1)))
+                steps.append(nodes.list_item("", *step(part, following)))
         for number, group in enumerate(_shared_out(steps, _STEPS_A_SLIDE) or [[]]):
             body = self.render.html(*(opening if number == 0 else ()))
             if group:
@@ -228,7 +239,7 @@ class _Deck:
         heading = self.render.inline(said).removesuffix(".")
         entries = self.placed[picture.name]
         yield Slide(
-            "figure",
+            "figure tall" if picture.tall else "figure",
             heading,
             f'<div class="beside"><figure data-figure="{picture.name}">{drawn}</figure>'
             f"<div>{entries_html(entries[:_BESIDE])}</div></div>",

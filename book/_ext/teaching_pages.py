@@ -1,14 +1,14 @@
 """Sphinx extension: homework sets, read from the exercises of the chapters.
 
-``{homework} CHAPTER`` lists the exercises of a chapter, each with its kind, its points and the
-minutes to plan for it, so that a page never names an exercise that is not there. The students'
-edition has no points in its chapters, and there the list has none.
+``{homework} CHAPTER`` lists the exercises of a chapter, each with its kind, its points and its
+minutes, as the homework says them, so that a page never names an exercise that is not there. The
+students' edition has neither in its chapters, and there the list has none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +21,23 @@ from sphinx.util.docutils import SphinxDirective
 from learnmech.compare.pairs import chapter_files
 from learnmech.teaching.exercises import Block, blocks
 
-MINUTES_A_POINT = 10
+_WORTH = ("points", "minutes")
 _KIND = re.compile(r"\*\*(.+?)[.:?]?\*\*")
 
 
-def exercise_list(root: Path, chapter: str) -> list[tuple[Block, int | None]]:
-    """Return the exercises of a chapter with their points, in their order.
+def exercise_list(root: Path, chapter: str) -> list[tuple[Block, Mapping[str, int]]]:
+    """Return the exercises of a chapter in their order, each with its points and its minutes.
 
     Raises:
         KeyError: if there is no such chapter.
     """
     cells = nbformat.read(chapter_files(root, chapter).notebook, as_version=4).cells
-    points = {
-        cell.metadata["exercise"]["label"]: int(cell.metadata["exercise"]["points"])
-        for cell in cells
-        if "exercise" in cell.metadata
-    }
+    told = [cell.metadata["exercise"] for cell in cells if "exercise" in cell.metadata]
+    worth = {said["label"]: {key: said[key] for key in _WORTH if key in said} for said in told}
     found = [
         block for cell in cells if cell.cell_type == "markdown" for block in blocks(cell.source)
     ]
-    return [(b, points.get(b.label)) for b in found if b.name == "exercise"]
+    return [(b, worth.get(b.label, {})) for b in found if b.name == "exercise"]
 
 
 def _kind(block: Block) -> str:
@@ -74,17 +71,16 @@ class Homework(SphinxDirective):
         self.env.note_dependency(str(chapter_files(root, chapter).notebook))
         if not found:
             raise self.error(f"homework: the chapter '{chapter}' has no exercise")
-        known = [points for _, points in found if points is not None]
-        graded = len(known) == len(found)
-        rows = [self._row(block, points if graded else None) for block, points in found]
-        if not graded:
-            return [_table(["Exercise", "Kind"], rows)]
-        minutes = MINUTES_A_POINT * sum(known)
-        total = f"{len(found)} exercises, {sum(known)} points, about {minutes} minutes in all."
-        head = ["Exercise", "Kind", "Points", "Minutes"]
-        return [_table(head, rows), nodes.paragraph(text=total)]
+        known = [key for key in _WORTH if all(key in worth for _, worth in found)]
+        rows = [self._row(block, [worth[key] for key in known]) for block, worth in found]
+        table = _table(["Exercise", "Kind", *(key.capitalize() for key in known)], rows)
+        if not known:
+            return [table]
+        sums = [f"{sum(worth[key] for _, worth in found)} {key}" for key in known]
+        total = f"{len(found)} exercises, {', about '.join(sums)} in all."
+        return [table, nodes.paragraph(text=total)]
 
-    def _row(self, block: Block, points: int | None) -> list[nodes.Node]:
+    def _row(self, block: Block, worth: Sequence[int]) -> list[nodes.Node]:
         link = addnodes.pending_xref(
             "",
             nodes.literal(text=block.label),
@@ -95,16 +91,11 @@ class Homework(SphinxDirective):
             refdoc=self.env.docname,
             refwarn=True,
         )
-        row: list[nodes.Node] = [
+        return [
             nodes.paragraph("", "", link),
             nodes.paragraph(text=_kind(block)),
+            *(nodes.paragraph(text=str(number)) for number in worth),
         ]
-        if points is not None:
-            row += [
-                nodes.paragraph(text=str(points)),
-                nodes.paragraph(text=str(MINUTES_A_POINT * points)),
-            ]
-        return row
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

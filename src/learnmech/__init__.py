@@ -7,6 +7,8 @@ The package has three wings that never reach into each other, and one room they 
 * ``learnmech.compare``: how the two are held together (chapters, claims, figures, verdicts);
 * ``learnmech.numerics``: what all three need and none owns (fits with standard errors).
 
+Beside them stands ``learnmech.teaching``: exercises that check their answers, and editions.
+
 A prediction and a measurement meet in a notebook, and nowhere else.
 """
 

@@ -5,7 +5,6 @@ Exit codes: 0 all is well, 1 a verdict fails, 2 an error or an unknown chapter.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -37,6 +36,7 @@ from learnmech.compare.scorecard import (
     scorecard_rows,
     totals_words,
 )
+from learnmech.names import candidates
 
 if TYPE_CHECKING:
     from learnmech.compare.notebooks import FullScale
@@ -80,7 +80,7 @@ def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
     except ImportError as error:
         raise _stop(
             f"running chapters needs the book's packages ({error.name} is missing); install them "
-            "with 'pip install -c constraints.txt -e .[book]'"
+            "with: pip install -c constraints.txt -e '.[book]'"
         ) from None
     try:
         load_repository(root)
@@ -92,13 +92,23 @@ def _chapters(root: Path, names: Sequence[str]) -> list[ChapterFiles]:
     chosen = []
     for name in names:
         if name not in found:
-            near = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or list(found)
-            raise _stop(f"no chapter is called '{name}'; the nearest are: {', '.join(near)}")
+            stem = Path(name).stem  # what a shell completes is the path of the text
+            raise _stop(f"no chapter is called '{name}'; {candidates(stem, found)}")
         chosen.append(found[name])
     return chosen
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group that ends an interrupt as an error; click would exit with 1, a failing verdict."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _stop("interrupted") from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="learnmech")
 def main() -> None:
     """Learning Mechanics, Measured: run the book's chapters and read their verdicts."""
@@ -161,11 +171,12 @@ def _for_each(
 @click.option("--jobs", default=1, type=click.IntRange(1), help="Chapters to run at a time.")
 @click.option("--overwrite", is_flag=True, help="Replace notebooks that were edited by hand.")
 def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
-    """Run chapters from their text; write notebooks, ledgers and figure data in place.
+    """Run chapters, all or those named, and write what they give.
 
-    Nothing is written for a chapter that fails or is interrupted. There is no --scale here: what a
-    run writes is the book, and anybody's laptop must be able to write it again. A run at full
-    scale is 'learnmech check --scale full', which writes nothing.
+    Texts become notebooks, ledgers and figure data; nothing is written for a chapter that fails or
+    is interrupted. There is no --scale here: what a run writes is the book, and anybody's laptop
+    must be able to write it again. A run at full scale is 'learnmech check --scale full', which
+    writes nothing.
     """
     root = _root()
     chosen = _chapters(root, chapters)
@@ -189,7 +200,9 @@ def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
 
 @main.command()
 @click.argument("chapters", nargs=-1)
-@click.option("--seed-offset", type=click.IntRange(0), help="Other seeds: a positive number.")
+@click.option(
+    "--seed-offset", type=click.IntRange(0), help="Which other seeds; 0 is the book's own."
+)
 @click.option("--scale", type=click.Choice(SCALES), default=LAPTOP, show_default=True,
               help="full: more widths, data and seeds, for a GPU or a cluster.")  # fmt: skip
 @click.option("--workers", default="", metavar="WHERE",
@@ -199,10 +212,10 @@ def run(chapters: tuple[str, ...], jobs: int, overwrite: bool) -> None:
 def check(
     chapters: tuple[str, ...], seed_offset: int | None, scale: str, workers: str, jobs: int
 ) -> None:
-    """Run chapters with other seeds, or at full scale, and print every verdict with its margin.
+    """Run chapters with other seeds or at full scale; write nothing.
 
-    Nothing in the tree is written, and a failing claim does not stop the run. This is how anybody
-    tests that the claims are not tuned to their seeds, nor to the size of a laptop.
+    Every verdict is printed with its margin, and a failing claim does not stop the run. This is
+    how anybody tests that the claims are not tuned to their seeds, nor to the size of a laptop.
     """
     full = _full_scale(workers, jobs) if scale == FULL else None
     if full is None and not seed_offset:
@@ -269,10 +282,10 @@ def _print_margins(ledger: Ledger, setting: str) -> None:
 @click.argument("where", metavar="PILLAR/CHAPTER")
 @click.option("--title", required=True, help="The chapter's title, one line.")
 def new(where: str, title: str) -> None:
-    """Write the skeleton of a new chapter: a whole small one that runs, to be replaced.
+    """Write a new chapter, whole and small, to be replaced.
 
-    The chapter is listed in the table of contents and on its pillar's page. All of it is written
-    or nothing.
+    It runs as it is, and is listed in the table of contents and on its pillar's page. All of it is
+    written or nothing.
     """
     root = _root()
     from learnmech.compare.skeleton import SkeletonError, new_chapter  # noqa: PLC0415
@@ -289,10 +302,11 @@ def new(where: str, title: str) -> None:
 @main.command()
 @click.argument("chapters", nargs=-1)
 def seal(chapters: tuple[str, ...]) -> None:
-    """Lock the answers of chapters' exercises into the keys that `check` reads.
+    """Lock the answers of exercises into keys that can be shipped.
 
-    Answers are worked out from the exercise cells of the texts, without running the chapters. What
-    has not changed keeps its salt; nothing is written if any exercise is not whole.
+    A reader's answer is checked against these keys. Answers are worked out from the exercise cells
+    of the texts, without running the chapters. What has not changed keeps its salt; nothing is
+    written if any exercise is not whole.
     """
     root = _root()
     chosen = _chapters(root, chapters)
@@ -317,10 +331,10 @@ def seal(chapters: tuple[str, ...]) -> None:
 )
 @click.option("--no-html", is_flag=True, help="Write notebooks and homework only.")
 def editions(names: tuple[str, ...], target: Path | None, no_html: bool) -> None:
-    """Write the book's editions: students, instructors, public, or those that are named.
+    """Write the editions for students, instructors and the public.
 
-    The students' has stubs and no solution anywhere; the instructors' has points, answers and
-    common wrong answers, and its homework is a course folder for nbgrader.
+    All three, or those named. The students' has stubs and no solution anywhere; the instructors'
+    has points, answers and common wrong answers, and its homework is a course folder for nbgrader.
     """
     root = _root()
     _chapters(root, ())

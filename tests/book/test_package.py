@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from learnmech.teaching.building import PACKAGE
+
 ROOT = Path(__file__).resolve().parents[2]
 NO_TORCH = "import sys; sys.modules['torch'] = None\n"
 
@@ -65,6 +67,12 @@ def test_the_wheel_holds_the_package_its_types_and_the_bibliography_and_nothing_
     assert packaged == (ROOT / "book" / "references.bib").read_bytes()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"learnmech"}
     assert [name for name in names if "test" in name or "conftest" in name] == []
+
+
+def test_it_has_the_name_that_handed_out_notebooks_install_and_the_teaching_page_says(wheel):
+    assert wheel.name == PACKAGE
+    page = (ROOT / "book" / "teaching.md").read_text("utf-8")
+    assert f'pip install "./{PACKAGE}[chapters]"' in page
 
 
 def test_every_module_of_the_checkout_is_in_the_wheel(wheel):

@@ -3,6 +3,8 @@
 import io
 import os
 import re
+import struct
+from base64 import b64encode
 from html import escape, unescape
 
 import nbformat
@@ -10,7 +12,7 @@ import pytest
 from browser_checks import find_browser, open_browser, open_page, watched_tab
 from docutils import nodes
 from page_checks import Page, is_external
-from slide_pages import first_sentences
+from slide_pages import first_sentences, step
 
 from learnmech.compare.ledger import Ledger, load_ledgers
 from learnmech.compare.pairs import find_chapters
@@ -138,6 +140,22 @@ def test_a_paragraph_ends_after_its_first_sentence(paragraph, first):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("Two things are left out. The first is chance. The second is small.",
+         "Two things are left out. The first is chance."),
+        ("Real data are not white.", "Real data are not white."),
+        (f"A sentence that says {'a lot ' * 10}alone. More.",
+         f"A sentence that says {'a lot ' * 10}alone."),
+    ],
+)  # fmt: skip
+def test_a_step_with_a_short_first_sentence_says_two(words, said):
+    (kept,) = step(_paragraph("", nodes.strong(text="A name that is long by itself."), f" {words}"),
+                   None)  # fmt: skip
+    assert kept.astext() == f"A name that is long by itself. {said}"
+
+
 def _entry(name, **more):
     return {"id": name, "kind": "claim", "verdict": "holds", "statement": name, "discrepancy": 0.1,
             "tolerance": 0.2, "theory": 1.0, "measured": 1.1, **more}  # fmt: skip
@@ -187,6 +205,12 @@ def test_a_formula_has_its_own_shape_and_the_colour_of_the_text():
     assert 'tabindex="0"' in large
     assert "currentColor" in small
     assert "<use" not in small
+
+
+@pytest.mark.parametrize(("width", "height", "tall"), [(864, 604, False), (864, 950, True)])
+def test_a_picture_knows_whether_it_is_tall(width, height, tall):
+    head = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, height)
+    assert Picture("a", 0, 0, b64encode(head).decode(), "a").tall is tall
 
 
 # In a real browser, with two small slides and with the book's own.
@@ -292,4 +316,9 @@ def test_nothing_of_the_books_slides_is_cut_off(browser, pages, chapters):
                 "[...document.querySelectorAll('.slide')].filter(s => "
                 "s.style.getPropertyValue('--fit') < 0.6).map(s => s.id)"
             )
-        assert (complaints, cut, small) == ([], [], []), files.slug
+            # A picture fills half of the slide's width or more than half of its height.
+            tiny = tab.evaluate(
+                "[...document.images].filter(i => i.width < 560 && i.height < 500)"
+                ".map(i => i.closest('.slide').id)"
+            )
+        assert (complaints, cut, small, tiny) == ([], [], [], []), files.slug

@@ -9,11 +9,12 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 from page_checks import read_page
-from teaching_pages import MINUTES_A_POINT, exercise_list
+from teaching_pages import exercise_list
 from test_package import installed, wheel  # noqa: F401 - fixtures
 
 from learnmech.compare.guards import notebook_problems
 from learnmech.compare.pairs import find_chapters, output_problems
+from learnmech.teaching.sealing import chapter_exercises
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -96,7 +97,7 @@ def test_the_template_says_where_to_change_it_and_how_it_is_graded(text):
     assert sum(int(row[2]) for row in rows if row[2].strip().isdigit()) == 20
 
 
-def test_the_page_lists_every_exercise_of_every_chapter_with_its_points(root, pages):
+def test_the_page_lists_every_exercise_of_every_chapter_as_the_homework_has_it(root, pages):
     text = (pages / "book" / "teaching.html").read_text("utf-8")
     for files in find_chapters(root):
         found = exercise_list(root, files.slug)
@@ -104,11 +105,12 @@ def test_the_page_lists_every_exercise_of_every_chapter_with_its_points(root, pa
         assert [
             block.label for block, _ in found if f"{files.slug}.html#{block.label}" not in text
         ] == []
-        points = [points for _, points in found]
-        if None not in points:
-            minutes = MINUTES_A_POINT * sum(points)
-            total = f"{len(found)} exercises, {sum(points)} points, about {minutes} minutes in all."
-            assert total in text
+        exercises = chapter_exercises(files)
+        points = sum(exercise.points for exercise in exercises)
+        assert None not in [exercise.minutes for exercise in exercises]
+        minutes = sum(exercise.minutes for exercise in exercises)
+        total = f"{len(exercises)} exercises, {points} points, about {minutes} minutes in all."
+        assert total in text
 
 
 def test_exercises_of_an_unknown_chapter_are_refused(root):

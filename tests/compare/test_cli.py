@@ -62,9 +62,14 @@ def test_check_fails_a_random_claim_that_does_not_move_with_the_seeds(copy):
 
 @pytest.mark.parametrize("command", [["run"], ["check", "--seed-offset", "3"]])
 def test_an_unknown_chapter_names_the_nearest(copy, command):
-    done = call(*command, "tyo")
-    assert done.exit_code == 2
-    assert "no chapter is called 'tyo'; the nearest are: toy" in done.output
+    for name, words in {
+        "tyo": "the nearest is: toy",
+        "notebooks/solvable-settings/toy.md": "the nearest is: toy",
+        "zzz": "there are: toy",
+    }.items():
+        done = call(*command, name)
+        assert done.exit_code == 2
+        assert f"no chapter is called '{name}'; {words}\n" in done.output
 
 
 @pytest.mark.parametrize("offset", ["0", "-1", "many"])
@@ -80,6 +85,22 @@ def test_outside_a_book_it_says_where_to_go(tmp_path, monkeypatch):
         done = call(*command)
         assert done.exit_code == 2
         assert "change into a checkout" in done.output
+
+
+def test_the_list_of_commands_shows_whole_sentences():
+    words = call("--help").output.partition("Commands:")[2]
+    assert "scorecard" in words
+    assert "..." not in words
+
+
+def test_an_interrupt_at_any_moment_is_no_failing_verdict(copy, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("learnmech.cli.find_root", interrupt)
+    done = call("check", "toy", "--seed-offset", "5")
+    assert done.exit_code == 2
+    assert done.output == "learnmech: interrupted\n"
 
 
 def test_an_interrupted_run_leaves_everything_as_it_was(copy, tmp_path):

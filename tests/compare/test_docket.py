@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from learnmech.compare import (
     ClaimError,
@@ -48,6 +49,15 @@ class TestClaims:
         with pytest.raises(ClaimFailed, match="do not widen the tolerance"):
             claim(docket, measured=2.1)
         assert entry(docket)["verdict"] == "fails"
+
+    def test_jupyter_shows_a_failing_claim_as_its_sentence_alone(self, docket):
+        shell = InteractiveShell()
+        with pytest.raises(ClaimFailed) as caught:
+            claim(docket, measured=2.1)
+        shown = []
+        shell._showtraceback = lambda kind, error, lines: shown.extend(lines)
+        shell.showtraceback((caught.type, caught.value, caught.tb))
+        assert " ".join(shown) == f"ClaimFailed: {caught.value}"
 
     def test_check_mode_records_the_failure_and_goes_on(self):
         docket = Docket("toy", pillar="own", title="Toy", root=None, keep_going=True)

@@ -72,6 +72,7 @@ def test_two_new_chapters_stand_one_behind_the_other(checkout):
 
 def test_an_unknown_pillar_names_the_nearest(checkout):
     assert "the nearest is: simple-laws" in _refusal(checkout, "simple-law/mine")
+    assert "there are: solvable-settings, tractable-limits" in _refusal(checkout, "zzz/mine")
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,9 @@ def test_a_broken_answer_leaves_nothing_and_the_next_call_works(
     sentence = refused()
     assert message in sentence
     assert f"'mnist' could not be fetched from {server.url}mnist/{FILE}" in sentence
+    if message == CONNECTION:  # what to copy by hand, all of it
+        names = ", ".join(downloads.SOURCES["mnist"].sha256)
+        assert f"copy {names} into {cache / 'mnist'}" in sentence
     assert stored(cache) == []
     server.answers[f"/mnist/{FILE}"] = whole
     assert len(load("mnist").inputs) == 30
@@ -365,7 +368,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("server")
 def test_without_pooch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
-    assert 'pip install "learnmech[download]"' in refused()
+    assert "pip install pooch" in refused()
 
 
 def test_two_at_once_get_the_same_file(server: Server, cache: Path) -> None:

@@ -84,6 +84,18 @@ def test_what_is_no_number_is_refused_in_one_sentence(toy_keys, answer, reason):
     assert "\n" not in str(caught.value)
 
 
+def test_jupyter_shows_lines_that_nbgraders_feedback_does_not_cut_off(toy_keys):
+    with pytest.raises(WrongAnswer) as wrong:
+        check("toy-odds", 7)
+    with pytest.raises(CannotCheck) as other:
+        check("toy-odds", np.ones((1,) * 30))
+    for error in (wrong.value, other.value):
+        lines = error._render_traceback_()
+        assert max(map(len, lines)) <= 88
+        assert " ".join(lines) == str(error)
+    assert len(lines) > 1
+
+
 def test_an_unknown_label_names_the_nearest(toy_keys):
     with pytest.raises(CannotCheck, match=r"no exercise is called 'toy-ods'; .*: toy-odds"):
         check("toy-ods", 1)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from learnmech.cli import main
 from learnmech.teaching import building
-from learnmech.teaching.building import BuildFailed, book_secrets, write_editions
+from learnmech.teaching.building import PACKAGE, BuildFailed, book_secrets, write_editions
 from learnmech.teaching.leaks import leaks
 
 SOLVED = "Taking logarithms turns the logistic equation into a straight ramp"
@@ -61,6 +61,21 @@ def test_instructors_get_points_answers_and_common_wrong_answers(editions):
 def test_the_public_edition_is_the_book_as_it_is(executed, editions):
     public = editions / "public/notebooks/solvable-settings/growth.ipynb"
     assert public.read_bytes() == executed.notebook.read_bytes()
+
+
+def test_who_is_handed_a_notebook_installs_the_package_from_its_file(editions):
+    def told(place):
+        return next(c.source for c in cells(editions / place) if "NotInstalled" in c.source)
+
+    chapter = "notebooks/solvable-settings/growth.ipynb"
+    for place in (
+        f"students/{chapter}",
+        "students/homework/growth/growth.ipynb",
+        "instructors/homework/source/growth/growth.ipynb",
+    ):
+        assert f'pip install "./{PACKAGE}[chapters]"' in told(place), place
+    for place in (f"instructors/{chapter}", f"public/{chapter}"):
+        assert 'pip install -e ".[book]"' in told(place), place
 
 
 def test_homework_is_short_and_follows_nbgraders_conventions(editions):

@@ -31,7 +31,7 @@ from learnmech.compare import live_picture, session
 from learnmech.compare import reproducibility as repro
 from learnmech.compare.bibliography import load_bibliography
 from learnmech.compare.docket import Docket
-from learnmech.compare.entries import SLUG
+from learnmech.compare.entries import SLUG, Finding
 from learnmech.compare.figures import publish
 from learnmech.compare.ledger import Ledger, differences, load_ledger
 from learnmech.compare.live import Axis, Frame, LiveFigure
@@ -52,7 +52,7 @@ _TITLE = re.compile(r"^# +(.+?) *$", re.MULTILINE)
 T = TypeVar("T")
 
 
-class LedgerDiffers(AssertionError):
+class LedgerDiffers(Finding):
     """The ledger of this run is not the committed one."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from learnmech.compare.ledger import FAILS, Ledger
 from learnmech.compare.measures import ClaimError
 from learnmech.numerics.arrays import ArrayLike
 
-__all__ = ["FED", "SLUG", "ClaimFailed", "Entries"]
+__all__ = ["FED", "SLUG", "ClaimFailed", "Entries", "Finding"]
 
 FED = {
     "setting": "the setting alone",
@@ -29,8 +30,17 @@ FED = {
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
+_COLUMNS = 88
 
-class ClaimFailed(AssertionError):
+
+class Finding(AssertionError):
+    """What a run found, though nothing broke: Jupyter shows its sentence and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return textwrap.wrap(f"{type(self).__name__}: {self}", _COLUMNS)
+
+
+class ClaimFailed(Finding):
     """A verdict is ``fails``: theory and practice are further apart than the tolerance."""
 
 

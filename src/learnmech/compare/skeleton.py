@@ -6,12 +6,12 @@ and an exercise, so that there is something to run, check and look at before any
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
 
 from learnmech.compare.ledger import PILLARS
+from learnmech.names import candidates
 
 __all__ = ["SkeletonError", "new_chapter"]
 
@@ -60,8 +60,7 @@ def new_chapter(root: Path, where: str, title: str) -> list[Path]:
 def _split(where: str) -> tuple[str, str]:
     pillar, _, slug = where.partition("/")
     if pillar not in PILLARS:
-        near = difflib.get_close_matches(pillar, PILLARS, n=1, cutoff=0.4) or PILLARS
-        raise SkeletonError(f"no pillar is called '{pillar}'; the nearest is: {', '.join(near)}")
+        raise SkeletonError(f"no pillar is called '{pillar}'; {candidates(pillar, PILLARS)}")
     if not _NAME.fullmatch(slug):
         raise SkeletonError(
             f"a chapter's name is small letters, digits and hyphens and begins with a letter, such "

@@ -20,16 +20,20 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from learnmech import __version__
 from learnmech.compare.pairs import ChapterFiles, chapter_files, find_chapters, pair_problems
 from learnmech.compare.repository import load_repository
-from learnmech.compare.setup_cell import needed_modules, setup_cell
+from learnmech.compare.setup_cell import is_setup_cell, needed_modules, setup_cell
 from learnmech.teaching.editions import EDITIONS, Edition, edition_cells
 from learnmech.teaching.exercises import IMPORTS, Exercise
 from learnmech.teaching.homework import NBGRADER_CONFIG, homework
 from learnmech.teaching.leaks import OpenText, Secrets, chapter_secrets, leaks
 from learnmech.teaching.sealing import chapter_exercises
 
-__all__ = ["BuildFailed", "book_secrets", "write_editions", "write_homework"]
+__all__ = ["PACKAGE", "BuildFailed", "book_secrets", "write_editions", "write_homework"]
+
+# What students install instead of a checkout, which has the solutions in it.
+PACKAGE = f"learnmech-{__version__}-py3-none-any.whl"
 
 # What the HTML build does not read, or reads in the edition's own version.
 _NOT_COPIED = {"_build", "build", "dist", "notebooks", "src", "tests"}
@@ -139,12 +143,23 @@ def _write_chapter(folder: Path, chapter: _Chapter, edition: Edition) -> None:
         NotebookNode({**whole, "cells": edition_cells(whole.cells, chapter.exercises, edition)})
         for whole in (chapter.notebook, chapter.text)
     )
+    if edition.name == "students":
+        notebook.cells = [
+            _set_up_outside(chapter) if is_setup_cell(cell) else cell for cell in notebook.cells
+        ]
     if edition.name != "public":
         notebook.metadata = NotebookNode(kernelspec=notebook.metadata["kernelspec"])
     path = folder / f"{chapter.place}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_notebook(path, notebook)
     path.with_suffix(".md").write_text(jupytext.writes(text, fmt="md:myst"), encoding="utf-8")
+
+
+def _set_up_outside(chapter: _Chapter) -> NotebookNode:
+    """Return the first cell for who has the package's file and no checkout."""
+    modules = needed_modules(c.source for c in chapter.notebook.cells if c.cell_type == "code")
+    repository = load_repository(chapter.files.root)
+    return setup_cell(chapter.files.slug, modules, repository, package=PACKAGE)
 
 
 def _write_notebook(path: Path, notebook: NotebookNode) -> None:
@@ -169,7 +184,7 @@ def write_homework(root: Path, folder: Path, name: str, chapters: Sequence[str])
     for slug in chapters:
         files = chapter_files(root, slug)
         exercises = chapter_exercises(files)
-        setup = setup_cell(slug, modules, repository)
+        setup = setup_cell(slug, modules, repository, package="" if name == "public" else PACKAGE)
         notebook = homework(slug, _title(files), setup, exercises, edition)
         path = (folder / "source" if edition.notes else folder) / slug / f"{slug}.ipynb"
         path.parent.mkdir(parents=True)

@@ -7,19 +7,25 @@ answer in :mod:`learnmech.teaching.locks`.
 
 from __future__ import annotations
 
-import difflib
+import textwrap
 
+from learnmech.names import candidates
 from learnmech.teaching.answers import grid_place, grid_texts, to_number
 from learnmech.teaching.locks import Key, answer_tag, load_keys, open_box
 
 __all__ = ["CannotCheck", "WrongAnswer", "check", "hint_for", "is_right"]
 
+_COLUMNS = 88
+
 
 class _OneSentence:
-    """An exception of which Jupyter shows its sentence and no traceback."""
+    """An exception of which Jupyter shows its sentence and no traceback.
+
+    The sentence comes in short lines, since nbgrader's feedback cuts long ones off.
+    """
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+        return textwrap.wrap(str(self), _COLUMNS)
 
 
 class WrongAnswer(_OneSentence, AssertionError):
@@ -57,8 +63,7 @@ number in place of the dots
     """
     keys = load_keys()
     if label not in keys:
-        near = difflib.get_close_matches(str(label), keys, n=3, cutoff=0.4) or sorted(keys)
-        raise CannotCheck(f"no exercise is called '{label}'; the nearest are: {', '.join(near)}")
+        raise CannotCheck(f"no exercise is called '{label}'; {candidates(str(label), keys)}")
     key = keys[label]
     try:
         value = to_number(answer)

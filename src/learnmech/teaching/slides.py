@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import warnings
 import xml.etree.ElementTree as ET
+from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _POINTS = 20.0
+_WIDE = 1.3
 _SECTION = re.compile(r"^#{2,3} ", re.MULTILINE)
 _BARE_ALPHABET = re.compile(r"\\(mathbb|mathcal|mathrm|mathbf)\s+([A-Za-z])")
 
@@ -58,6 +61,13 @@ class Picture:
     png: str
     """The picture, base64."""
     alt: str
+
+    @property
+    def tall(self) -> bool:
+        """Whether it is too tall to stand below a heading and above a caption, and be read."""
+        # A PNG file says its width and height at once, within the first 24 bytes.
+        width, height = struct.unpack(">II", b64decode(self.png[:32])[16:24])
+        return bool(width < _WIDE * height)
 
     def html(self) -> str:
         """Return the picture as an element that holds its own bytes."""

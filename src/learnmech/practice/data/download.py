@@ -16,7 +16,7 @@ Where files come from and where they go:
 import errno
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -113,7 +113,8 @@ def fetch(
             downloader=_download,
         )
     except (OSError, ValueError) as error:
-        reason = _reason(error, folder, file)
+        missing = [needed for needed in source.sha256 if not (folder / needed).exists()]
+        reason = _reason(error, folder, missing)
         raise DownloadError(f"{name!r} could not be fetched from {url}: {reason}.") from None
     return Path(kept)
 
@@ -140,18 +141,18 @@ def _pooch() -> ModuleType:
         return importlib.import_module("pooch")
     except ImportError:
         raise DownloadError(
-            'this data set is downloaded, which needs pooch: pip install "learnmech[download]".'
+            "this data set is downloaded, which needs pooch: type 'pip install pooch' first."
         ) from None
 
 
-def _reason(error: OSError | ValueError, folder: Path, file: str) -> str:
+def _reason(error: OSError | ValueError, folder: Path, missing: Sequence[str]) -> str:
     exceptions = importlib.import_module("requests.exceptions")
     if isinstance(error, exceptions.HTTPError):
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, exceptions.RequestException):
         return (
             f"the connection failed or broke off ({type(error).__name__}); go online once, or "
-            f"copy {file} into {folder}"
+            f"copy {', '.join(missing)} into {folder}"
         )
     if isinstance(error, ValueError):
         return "what came does not have the known sha256; it was not kept"

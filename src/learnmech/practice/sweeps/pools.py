@@ -104,7 +104,7 @@ def _dask(where: Any) -> Iterator[Pool]:
         import distributed  # noqa: PLC0415 - an extra
     except ImportError:
         raise ImportError(
-            'sweeping on a Dask cluster needs Dask: pip install "learnmech[dask]"'
+            'sweeping on a Dask cluster needs Dask: pip install "dask[distributed]"'
         ) from None
     with _dask_client(distributed, where) as client:
         if not client.ncores():
@@ -154,9 +154,7 @@ def _ray(where: str) -> Iterator[Pool]:
     try:
         import ray  # noqa: PLC0415 - an extra
     except ImportError:
-        raise ImportError(
-            'sweeping on a Ray cluster needs Ray: pip install "learnmech[ray]"'
-        ) from None
+        raise ImportError("sweeping on a Ray cluster needs Ray: pip install ray") from None
     with _ray_connection(ray, where), ThreadPoolExecutor(1) as carrier:
         remote = ray.remote(num_cpus=1, max_retries=0)(run_shipped)  # the sweep tries again
         under_way: dict[Any, Future[Outcome]] = {}
