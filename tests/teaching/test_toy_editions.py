@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from learnmech.cli import main
 from learnmech.teaching import building
 from learnmech.teaching.building import PACKAGE, BuildFailed, book_secrets, write_editions
-from learnmech.teaching.leaks import leaks
+from learnmech.teaching.leaks import OpenText, chapter_secrets, leaks, open_words
+from learnmech.teaching.sealing import chapter_exercises
 
 SOLVED = "Taking logarithms turns the logistic equation into a straight ramp"
 
@@ -216,3 +217,13 @@ def test_html_that_cannot_be_built_is_one_sentence(executed, tmp_path, monkeypat
         "learnmech: the HTML of the students edition could not be built: book/a.md:3: WARNING: "
         "what is this?; no edition was written"
     )
+
+
+def test_what_another_chapter_says_openly_is_no_leak(executed):
+    exercises = chapter_exercises(executed)
+    openly = open_words(cells(executed.notebook), exercises)
+    run = ("taking", "logarithms", "turns", "the", "logistic", "equation")
+    assert run in chapter_secrets("growth", exercises, OpenText.of(openly)).runs
+    elsewhere = nbformat.v4.new_markdown_cell(f"In another chapter: {SOLVED}.")
+    openly += open_words([elsewhere], [])
+    assert run not in chapter_secrets("growth", exercises, OpenText.of(openly)).runs

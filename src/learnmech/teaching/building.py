@@ -27,7 +27,7 @@ from learnmech.compare.setup_cell import is_setup_cell, needed_modules, setup_ce
 from learnmech.teaching.editions import EDITIONS, Edition, edition_cells
 from learnmech.teaching.exercises import IMPORTS, Exercise
 from learnmech.teaching.homework import NBGRADER_CONFIG, homework
-from learnmech.teaching.leaks import OpenText, Secrets, chapter_secrets, leaks
+from learnmech.teaching.leaks import OpenText, Secrets, chapter_secrets, leaks, open_words
 from learnmech.teaching.sealing import chapter_exercises
 
 __all__ = ["PACKAGE", "BuildFailed", "book_secrets", "write_editions", "write_homework"]
@@ -84,8 +84,10 @@ def _secrets(root: Path, chapters: Sequence[_Chapter]) -> list[Secrets]:
     package = Path(__file__).parents[1]
     paths = [p for p in sorted((root / "book").rglob("*")) if p.suffix in {".md", ".bib", ".json"}]
     paths += sorted(package.rglob("*.py"))
-    elsewhere = OpenText.of("\n".join(path.read_text("utf-8") for path in paths))
-    return [chapter_secrets(c.place, c.notebook.cells, c.exercises, elsewhere) for c in chapters]
+    said = [path.read_text("utf-8") for path in paths]
+    said += [open_words(c.notebook.cells, c.exercises) for c in chapters]
+    openly = OpenText.of("\n".join(said))
+    return [chapter_secrets(c.place, c.exercises, openly) for c in chapters]
 
 
 def write_editions(

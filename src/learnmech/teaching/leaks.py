@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 from learnmech.teaching.editions import EDITIONS, answer_words, edition_cells
 from learnmech.teaching.exercises import Exercise
 
-__all__ = ["OpenText", "Secrets", "chapter_secrets", "leaks"]
+__all__ = ["OpenText", "Secrets", "chapter_secrets", "leaks", "open_words"]
 
 _RUN = 6
 _SHORTEST_RUN = 4
@@ -62,22 +62,23 @@ class OpenText:
         return cls(_dense(text), _grams(text, sizes), _stems(text))
 
 
+def open_words(cells: Sequence[NotebookNode], exercises: Sequence[Exercise]) -> str:
+    """Return what a chapter says outside its solutions, outputs included."""
+    return "\n".join(_strings(edition_cells(cells, exercises, EDITIONS["students"])))
+
+
 def chapter_secrets(
     page: str,
-    cells: Sequence[NotebookNode],
     exercises: Sequence[Exercise],
-    elsewhere: OpenText,
+    openly: OpenText,
 ) -> Secrets:
     """Return what is secret of a chapter.
 
     Args:
         page: the name of its page.
-        cells: of its notebook, outputs included.
         exercises: its exercises.
-        elsewhere: what the rest of the book says openly.
+        openly: what the book says openly, all its chapters included (`open_words`).
     """
-    open_cells = edition_cells(cells, exercises, EDITIONS["students"])
-    openly = (OpenText.of("\n".join(_strings(open_cells))), elsewhere)
     runs: dict[tuple[str, ...], str] = {}
     codes: dict[str, str] = {}
     answers: dict[re.Pattern[str], str] = {}
@@ -95,14 +96,14 @@ def chapter_secrets(
     stems = _stems(" ".join(_BETWEEN.sub(" ", exercise.solution) for exercise in exercises))
     return Secrets(
         page,
-        {run: where for run, where in runs.items() if not any(run in o.runs for o in openly)},
+        {run: where for run, where in runs.items() if run not in openly.runs},
         {
             code: where
             for code, where in codes.items()
-            if len(code) >= _SHORTEST_CODE and not any(code in o.code for o in openly)
+            if len(code) >= _SHORTEST_CODE and code not in openly.code
         },
         answers,
-        {stem: word for stem, word in stems.items() if not any(stem in o.stems for o in openly)},
+        {stem: word for stem, word in stems.items() if stem not in openly.stems},
     )
 
 
