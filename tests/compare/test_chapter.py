@@ -13,7 +13,7 @@ from learnmech.compare import reproducibility as repro
 ALT = "A black line and one point that lies on it, 0.01 away."
 
 
-def claim(chapter, tolerance=0.02):
+def claim(chapter, tolerance=0.02, sources=("saxe2014exact",)):
     chapter.predict("two", 2.0, fed="setting")
     chapter.claim(
         "it-is-two",
@@ -24,7 +24,7 @@ def claim(chapter, tolerance=0.02):
         tolerance=tolerance,
         error=0.01,
         because="the Euler step errs by 1 %",
-        sources=["saxe2014exact"],
+        sources=sources,
     )
 
 
@@ -120,6 +120,19 @@ class TestClosing:
         claim(chapter)
         chapter.close()
         assert (tmp_path / "project" / "_ledger" / "my-question.json").is_file()
+
+    def test_outside_a_checkout_it_cites_sources_of_its_own_too(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        mine, own = ["saxe2014exact", "me2026mine"], tmp_path / "references.bib"
+        with pytest.raises(ClaimError, match=r"nor in a references\.bib beside you; add it there"):
+            claim(Chapter("my-question"), sources=mine)
+        own.write_text("@misc{me2026mine, title = {Mine")
+        with pytest.raises(ClaimError, match=r"references\.bib is not BibTeX"):
+            claim(Chapter("my-question"), sources=mine)
+        own.write_text("@misc{me2026mine, author = {Me, Ann}, title = {Mine}, year = 2026}\n")
+        chapter = Chapter("my-question")
+        claim(chapter, sources=mine)
+        chapter.close()
 
     def test_a_plain_run_in_a_checkout_writes_nothing_into_it(self, book):
         before = sorted(book.rglob("*"))

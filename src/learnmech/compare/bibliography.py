@@ -6,14 +6,17 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 from pybtex.database import Entry, parse_file
+from pybtex.exceptions import PybtexError
 
 from learnmech.compare.measures import ClaimError
 
 __all__ = ["Source", "load_bibliography", "require_sources"]
 
 _PACKAGED = Path(__file__).with_name("references.bib")
+_OWN = Path("references.bib")
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,13 @@ class Source:
     """DOI or arXiv address, empty if the entry has neither."""
 
 
+def _in_book(root: Path | None) -> TypeGuard[Path]:
+    return root is not None and (root / "book" / "references.bib").is_file()
+
+
 def bibliography_path(root: Path | None) -> Path:
     """Return the bibliography of a checkout, or the copy that ships with the package."""
-    if root is not None and (root / "book" / "references.bib").is_file():
+    if _in_book(root):
         return root / "book" / "references.bib"
     if _PACKAGED.is_file():
         return _PACKAGED
@@ -66,9 +73,23 @@ def _parse(path: Path, _modified: int) -> dict[str, Source]:
 
 
 def load_bibliography(root: Path | None = None) -> dict[str, Source]:
-    """Return every source by its key, in the order of the file."""
+    """Return every source by its key, in the order of the file.
+
+    A project outside a checkout may have sources of its own: those of a file ``references.bib``
+    beside the notebook come after the book's.
+
+    Raises:
+        ClaimError: if that file is not BibTeX.
+    """
     path = bibliography_path(root)
-    return _parse(path, path.stat().st_mtime_ns)
+    known = _parse(path, path.stat().st_mtime_ns)
+    if _in_book(root) or not _OWN.is_file():
+        return known
+    own = _OWN.resolve()
+    try:
+        return known | _parse(own, own.stat().st_mtime_ns)
+    except (PybtexError, UnicodeDecodeError) as error:
+        raise ClaimError(f"{own} is not BibTeX ({error}); mend that entry") from None
 
 
 def require_sources(keys: tuple[str, ...], root: Path | None, where: str) -> None:
@@ -82,4 +103,9 @@ def require_sources(keys: tuple[str, ...], root: Path | None, where: str) -> Non
                 if near
                 else "add it there, with a DOI or arXiv number, or correct the key"
             )
-            raise ClaimError(f"{where}: the source '{key}' is not in book/references.bib; {hint}")
+            place = (
+                "not in book/references.bib"
+                if _in_book(root)
+                else "neither in the book's bibliography nor in a references.bib beside you"
+            )
+            raise ClaimError(f"{where}: the source '{key}' is {place}; {hint}")

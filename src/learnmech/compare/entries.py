@@ -137,7 +137,7 @@ class Entries:
             raise ClaimError(f"{where}: the identifier is used already; choose another")
         require_words(where, statement=statement, because=because)
         if cited and not sources:
-            raise ClaimError(f"{where}: name at least one source from book/references.bib")
+            raise ClaimError(f"{where}: name at least one source from references.bib")
         require_sources(tuple(sources), self.root, where)
         return where
 
