@@ -97,7 +97,7 @@ def test_an_interrupt_at_any_moment_is_no_failing_verdict(copy, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("learnmech.cli.find_root", interrupt)
+    monkeypatch.setattr("learnmech.commands.common.find_root", interrupt)
     done = call("check", "toy", "--seed-offset", "5")
     assert done.exit_code == 2
     assert done.output == "learnmech: interrupted\n"

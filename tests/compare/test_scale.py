@@ -132,11 +132,11 @@ def demand(text, condition):
 
 def full_ledgers(monkeypatch):
     """Catch the ledgers that the command line prints the margins of."""
-    from learnmech import cli
+    from learnmech.commands import running
 
     seen = []
-    show = cli._print_margins
-    monkeypatch.setattr(cli, "_print_margins", lambda *a: (seen.append(a[0]), show(*a)))
+    show = running._print_margins
+    monkeypatch.setattr(running, "_print_margins", lambda *a: (seen.append(a[0]), show(*a)))
     return seen
 
 

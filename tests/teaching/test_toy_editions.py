@@ -193,7 +193,7 @@ def test_the_command_writes_into_build_and_replaces_what_was_there(executed):
 def test_the_command_refuses_in_one_sentence(executed, tmp_path):
     done = call("editions", "teachers", "--no-html")
     assert done.exit_code == 2
-    assert "no edition is called 'teachers'; there are: students, instructors" in done.output
+    assert "no edition is called 'teachers'; the nearest is: instructors" in done.output
     text = executed.text.read_text("utf-8")
     executed.text.write_text(text.replace("A quantity", "Something"), encoding="utf-8")
     done = call("editions", "--no-html", "--to", str(tmp_path / "editions"))

@@ -31,7 +31,7 @@ from learnmech.compare import live_picture, session
 from learnmech.compare import reproducibility as repro
 from learnmech.compare.bibliography import load_bibliography
 from learnmech.compare.docket import Docket
-from learnmech.compare.entries import SLUG, Finding
+from learnmech.compare.entries import SLUG
 from learnmech.compare.figures import publish
 from learnmech.compare.ledger import Ledger, differences, load_ledger
 from learnmech.compare.live import Axis, Frame, LiveFigure
@@ -40,6 +40,7 @@ from learnmech.compare.progress import show_progress
 from learnmech.compare.scorecard import ledger_table_html
 from learnmech.compare.style import use_book_style
 from learnmech.numerics.progress import tracked
+from learnmech.sentences import OneSentence
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ _TITLE = re.compile(r"^# +(.+?) *$", re.MULTILINE)
 T = TypeVar("T")
 
 
-class LedgerDiffers(Finding):
+class LedgerDiffers(OneSentence, AssertionError):
     """The ledger of this run is not the committed one."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +16,9 @@ from learnmech.compare.judging import Array, require_words
 from learnmech.compare.ledger import FAILS, Ledger
 from learnmech.compare.measures import ClaimError
 from learnmech.numerics.arrays import ArrayLike
+from learnmech.sentences import OneSentence
 
-__all__ = ["FED", "SLUG", "ClaimFailed", "Entries", "Finding"]
+__all__ = ["FED", "SLUG", "ClaimFailed", "Entries"]
 
 FED = {
     "setting": "the setting alone",
@@ -30,17 +30,8 @@ FED = {
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
-_COLUMNS = 88
 
-
-class Finding(AssertionError):
-    """What a run found, though nothing broke: Jupyter shows its sentence and no traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return textwrap.wrap(f"{type(self).__name__}: {self}", _COLUMNS)
-
-
-class ClaimFailed(Finding):
+class ClaimFailed(OneSentence, AssertionError):
     """A verdict is ``fails``: theory and practice are further apart than the tolerance."""
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from learnmech.compare.ledger import PILLARS
-from learnmech.names import candidates
+from learnmech.sentences import candidates
 
 __all__ = ["SkeletonError", "new_chapter"]
 

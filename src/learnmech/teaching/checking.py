@@ -7,32 +7,18 @@ answer in :mod:`learnmech.teaching.locks`.
 
 from __future__ import annotations
 
-import textwrap
-
-from learnmech.names import candidates
+from learnmech.sentences import OneSentence, candidates
 from learnmech.teaching.answers import grid_place, grid_texts, to_number
 from learnmech.teaching.locks import Key, answer_tag, load_keys, open_box
 
 __all__ = ["CannotCheck", "WrongAnswer", "check", "hint_for", "is_right"]
 
-_COLUMNS = 88
 
-
-class _OneSentence:
-    """An exception of which Jupyter shows its sentence and no traceback.
-
-    The sentence comes in short lines, since nbgrader's feedback cuts long ones off.
-    """
-
-    def _render_traceback_(self) -> list[str]:
-        return textwrap.wrap(str(self), _COLUMNS)
-
-
-class WrongAnswer(_OneSentence, AssertionError):
+class WrongAnswer(OneSentence, AssertionError):
     """The answer is a number, and not the right one."""
 
 
-class CannotCheck(_OneSentence, ValueError):
+class CannotCheck(OneSentence, ValueError):
     """There is no answer yet, it is not one finite number, or no exercise has this label."""
 
 

@@ -1,6 +1,5 @@
 """One function for all data sets: the name chooses the maker, settings go to it by keyword."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, overload
@@ -10,6 +9,7 @@ import torch
 from learnmech.practice.data import bundled, corpus, images, linear, synthetic
 from learnmech.practice.data.corpus import Corpus
 from learnmech.practice.data.dataset import Dataset
+from learnmech.sentences import candidates
 
 __all__ = ["MAKERS", "load"]
 
@@ -105,9 +105,7 @@ def load(
     True
     """
     if name not in MAKERS:
-        near = difflib.get_close_matches(name, MAKERS, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        raise ValueError(f"no data set is called {name!r}{hint} There are {', '.join(MAKERS)}.")
+        raise ValueError(f"no data set is called {name!r}; {candidates(name, MAKERS)}")
     maker = MAKERS[name]
     accepted = inspect.signature(maker).parameters
     allowed = [key for key in accepted if key not in _COMMON]

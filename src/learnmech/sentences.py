@@ -1,11 +1,24 @@
-"""What to say of a name that does not exist: the ones that may have been meant."""
+"""What is said to a person in one sentence: names that were meant, findings without a traceback."""
 
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
-__all__ = ["candidates"]
+__all__ = ["OneSentence", "candidates"]
+
+_COLUMNS = 88
+
+
+class OneSentence:
+    """Mixed into an exception, it makes Jupyter show the sentence and no traceback.
+
+    The sentence comes in short lines, since nbgrader's feedback cuts long ones off.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return textwrap.wrap(str(self), _COLUMNS)
 
 
 def candidates(name: str, known: Iterable[str]) -> str:
