@@ -41,6 +41,7 @@ _PIECE = re.compile(
     r"|(?P<role>:[a-z:]+:`[^`]+`)"
     r"|`(?P<code>[^`<>]+(?:<[^`]*)?)`(?!_)"
     r"|(?P<bar>\|)"
+    r"|(?P<emphasis>(?<![\w*])\*\*?[A-Za-z][^*]*[\w.]\*\*?(?![\w*]))"
     r"|(?P<star>\*)(?=[\w)])"
     r"|(?P<underscore>\w_)(?![\w_`])",
     re.DOTALL,

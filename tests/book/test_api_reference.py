@@ -55,7 +55,8 @@ def test_no_page_of_the_reference_shows_markup_that_was_not_understood(pages):
         )
         body = re.sub(r'<(?:span|div) class="math.*?</(?:span|div)>', "", body, flags=re.DOTALL)
         words = re.sub(r"<[^>]+>", "", body)
-        assert re.findall(r".{0,40}(?:``|\$|:math:|:func:|\.\. ).{0,40}", words) == [], path.name
+        markup = r"``|\$|:math:|:func:|\.\. |(?<![\w*])\*[A-Za-z][^*]*\w\*"
+        assert re.findall(rf".{{0,40}}(?:{markup}).{{0,40}}", words) == [], path.name
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,9 @@ def test_no_page_of_the_reference_shows_markup_that_was_not_understood(pages):
         ("W_1, not a link_ here", r"W_1, not a link\_ here"),
         ("$$ a = b $$", "\n\n.. math::\n\n   a = b\n\n"),
         ("costs $5", "costs $5"),
+        ("a *word*, and\n*a\nbook*.", "a *word*, and\n*a\nbook*."),
+        ("**Now** we go", "**Now** we go"),
+        ("(*args, **options)", r"(\*args, *\*options)"),
     ],
 )
 def test_habits_of_docstrings_are_translated(written, read):
