@@ -77,7 +77,7 @@ def test_the_template_runs_alone_and_its_notebook_is_what_that_gives(run, text, 
 
 def test_a_wrong_prediction_in_the_template_goes_red(run, text, tmp_path):
     assert text.count(PREDICTION) == 1
-    with pytest.raises(CellExecutionError, match="ClaimFailed"):
+    with pytest.raises(CellExecutionError, match="a-smaller-start-costs-a-fixed-wait fails"):
         run(text.replace(PREDICTION, "np.log(20) / step_sizes[0]"))
     assert not (tmp_path / "learnmech-chapters" / "_ledger").exists()
 

@@ -174,7 +174,7 @@ class TestNbval:
         path.write_text(json.dumps(ledger))
         status, outcomes = nbval(copy, "data")
         assert status == 1
-        assert "LedgerDiffers" in red(outcomes, "toy")[0]
+        assert "not the committed one" in red(outcomes, "toy")[0]
 
 
 class TestPairs:
